@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libclockpage: finding, mapping and validating a region, for C11 and C++.
+ *
+ * Reading the time is reader.h's, header only: it needs this library for nothing but
+ * the reader that clockpage_reader_of returns.
+ *
+ * Functions return 0 or a negative CLOCKPAGE_E_*. Nothing here prints, exits, throws or
+ * writes to a region. A handle is constant once opened: threads may share it, and every
+ * function but clockpage_close may be called on it concurrently.
+ *
+ * A region file that is *truncated while it is mapped* raises SIGBUS in whoever reads it
+ * next: that is the operating system's rule and no reader can check for it. clockpaged
+ * never truncates or re-creates a region under its readers; do not edit the file by hand.
+ */
+#ifndef CLOCKPAGE_CLOCKPAGE_H
+#define CLOCKPAGE_CLOCKPAGE_H
+
+#include <clockpage/reader.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CLOCKPAGE_EXPORT __attribute__((visibility("default")))
+
+/* The directory of the region file where neither an option nor the environment names one,
+ * the environment variable that may (ignored in set-user-id programs), the file's name. */
+#define CLOCKPAGE_DEFAULT_DIRECTORY  "/run/clockpage"
+#define CLOCKPAGE_DIRECTORY_VARIABLE "CLOCKPAGE_DIR"
+#define CLOCKPAGE_REGION_FILE        "region"
+
+/* Errors of opening, beside those of reader.h. */
+#define CLOCKPAGE_E_VIEW -23 /* the view cannot be read through by this version */
+
+/* clockpage_open_options.flags */
+/* The region is another machine's, the host's: do not compare its boot id with ours. */
+#define CLOCKPAGE_OPEN_GUEST 0x1u
+
+/* A mapped region, and a view if one was asked for. Opaque. */
+struct clockpage_region;
+
+/* All zero but `size`: the unscaled, unsmeared page of the region in the default place. */
+struct clockpage_open_options {
+	size_t size;           /* sizeof(struct clockpage_open_options) */
+	const char *directory; /* NULL: $CLOCKPAGE_DIR, else CLOCKPAGE_DEFAULT_DIRECTORY */
+	const char *view;      /* path of a view file; NULL: none */
+	uint32_t flags;        /* CLOCKPAGE_OPEN_* */
+	uint8_t format;        /* CLOCKPAGE_FORMAT_*; a view's own choice overrides it */
+	uint8_t smear;         /* 0: unsmeared, not zero: smeared; overridden likewise */
+	uint8_t reserved0[2];  /* zero */
+};
+
+#define CLOCKPAGE_WHERE_SIZE 512
+
+/* Why a region or view was refused. */
+struct clockpage_open_error {
+	int code;        /* CLOCKPAGE_E_*, the function's return value */
+	int saved_errno; /* with CLOCKPAGE_E_SYSTEM: errno; else 0 */
+	/* One line without a newline, file and reason:
+	 * "/run/clockpage/region: magic is not CLKPGDIR". A long path loses its beginning. */
+	char where[CLOCKPAGE_WHERE_SIZE];
+};
+
+/* Opens, maps read-only and validates a region, and a view if options->view is set.
+ * options may be NULL: the defaults. error may be NULL; it is filled in any case (code 0
+ * and an empty line on success). *region is written only with 0.
+ *
+ * A page of format CLOCKPAGE_FORMAT_SCALED is a function of the *scaled* counter: reading
+ * it "now" is right only where the CPU's counter is scaled so (a guest); elsewhere use
+ * clockpage_at with clockpage_scale_counter.
+ *
+ * Returns 0, CLOCKPAGE_E_ARGUMENT, CLOCKPAGE_E_SYSTEM (open, mmap), or what the files
+ * are refused for: CLOCKPAGE_E_{SIZE,MAGIC,VERSION,LAYOUT,COUNTER,STALE,VIEW}. A view
+ * whose guest counter is not the counter of the page it names, or that has offsets, is
+ * CLOCKPAGE_E_VIEW: it is refused, never ignored. */
+CLOCKPAGE_EXPORT int clockpage_open(const struct clockpage_open_options *options,
+				    struct clockpage_region **region,
+				    struct clockpage_open_error *error);
+
+/* Unmaps. Readers and pages obtained from the handle are invalid afterwards. NULL is fine. */
+CLOCKPAGE_EXPORT void clockpage_close(struct clockpage_region *region);
+
+/* The reader of the page selected at opening; lives as long as the handle. */
+CLOCKPAGE_EXPORT const struct clockpage_reader *
+clockpage_reader_of(const struct clockpage_region *region);
+
+/* The mapped directory page, and the data page of a format (CLOCKPAGE_FORMAT_*) and smear
+ * (0: unsmeared, not zero: smeared), or NULL where the region has no such page. */
+CLOCKPAGE_EXPORT const struct clockpage_directory_page *
+clockpage_directory_of(const struct clockpage_region *region);
+CLOCKPAGE_EXPORT const struct clockpage_data_page *
+clockpage_page_of(const struct clockpage_region *region, uint8_t format, uint8_t smear);
+
+/* A static text for CLOCKPAGE_E_* (and CLOCKPAGE_OK); never NULL. */
+CLOCKPAGE_EXPORT const char *clockpage_strerror(int code);
+
+/* Validates `length` bytes as a region: the directory page, and every data page by
+ * clockpage_reader_init. Not the boot id. bytes must be 8-byte aligned. Returns 0 or
+ * CLOCKPAGE_E_{ARGUMENT,SIZE,MAGIC,VERSION,LAYOUT,COUNTER}; error may be NULL. */
+CLOCKPAGE_EXPORT int clockpage_validate_region(const void *bytes, size_t length,
+					       struct clockpage_open_error *error);
+
+/* Validates `length` bytes as a view page of the region with this (valid) directory page;
+ * directory NULL: of any region. Does not ask whether this version can read through it. */
+CLOCKPAGE_EXPORT int clockpage_validate_view(const void *bytes, size_t length,
+					     const struct clockpage_directory_page *directory,
+					     struct clockpage_open_error *error);
+
+/* The boot id of this machine (/proc/sys/kernel/random/boot_id) as its 16 bytes in the
+ * order of the text. Returns 0 or CLOCKPAGE_E_SYSTEM. */
+CLOCKPAGE_EXPORT int clockpage_boot_id(uint8_t boot_id[16]);
+
+/* clockpage_now and clockpage_now_bounds as symbols, for languages without C headers. */
+CLOCKPAGE_EXPORT int clockpage_read_ns(const struct clockpage_region *region, int clock,
+				       int64_t *ns);
+CLOCKPAGE_EXPORT int clockpage_read_time(const struct clockpage_region *region, int clock,
+					 struct clockpage_time *time);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CLOCKPAGE_CLOCKPAGE_H */

@@ -91,8 +91,8 @@ std::optional<KernelClockOffsets> decode_time_namespace(const KernelClockLayout&
                                                         std::span<const std::byte> page);
 
 // A proven mapping of this process's own [vvar]. A value, cheap to copy; valid as long as the
-// process lives (a forked child's too) and does not enter another time namespace: then read()
-// returns false. Thread-safe.
+// process lives, in a forked child too. A process that enters another time namespace must prove
+// it anew: the kernel exchanges the pages then. Thread-safe.
 class KernelClock {
  public:
   // Tries every known layout on every page of [vvar] and proves the one it picks: over several
@@ -118,6 +118,11 @@ class KernelClock {
   KernelClock(const KernelClockLayout* layout, const unsigned char* page,
               const KernelClockOffsets& offsets) noexcept
       : layout_(layout), page_(page), offsets_(offsets) {}
+
+  // Whether the kernel has not begun to rewrite its data since `seq` (even) was read.
+  bool unchanged(std::uint32_t seq) const noexcept;
+  // The proof: empty, or what speaks against this mapping.
+  std::string refute() const;
 
   const KernelClockLayout* layout_;
   const unsigned char* page_;  // the [vvar] page that holds the clocks; mapped and populated

@@ -31,7 +31,7 @@ void name_file(clockpage_open_error& error, const char* path) noexcept {
   constexpr std::size_t longest_reason = 192;
   constexpr std::size_t longest_path = sizeof(error.where) - longest_reason - sizeof("...: ");
   char reason[longest_reason];
-  std::snprintf(reason, sizeof(reason), "%s", error.where);
+  std::snprintf(reason, sizeof(reason), "%.*s", static_cast<int>(longest_reason - 1), error.where);
   const std::size_t length = std::strlen(path);
   const bool trimmed = length > longest_path;
   std::snprintf(error.where, sizeof(error.where), "%s%s: %s", trimmed ? "..." : "",

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+//
+// clockpage for C++20: std::chrono clocks over reader.h and libclockpage.
+//
+// Reading is inline, noexcept, allocates nothing and compiles to what the C reader compiles
+// to; threads may share a region. Opening throws, or fills an error, as asked.
+//
+// Two axes, never mixed: an *error* says that no time could be read, clock_status says how
+// good a time is.
+//
+//   const clockpage::region region;  // $CLOCKPAGE_DIR, else /run/clockpage
+//   if (const auto t = clockpage::now_bounds<clockpage::realtime_clock>(region))
+//     use(t.earliest(), t.latest(), t.status());
+#ifndef CLOCKPAGE_CLOCKPAGE_HPP
+#define CLOCKPAGE_CLOCKPAGE_HPP
+
+#include <clockpage/clockpage.h>
+#include <clockpage/clocks.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace clockpage
+{
+
+// ---- the region ---------------------------------------------------------------------
+
+// As clockpage_open_options; an empty string is a NULL there.
+struct open_options {
+	std::string directory{};
+	std::string view{};
+	std::uint8_t format = CLOCKPAGE_FORMAT_UNSCALED;
+	bool smeared = false;
+	bool guest = false; // CLOCKPAGE_OPEN_GUEST
+};
+
+namespace detail
+{
+// What an empty region reads: errc::revoked, instead of a null pointer.
+inline constexpr clockpage_data_page withdrawn_page = [] {
+	clockpage_data_page page{};
+	page.revoked = CLOCKPAGE_REVOKED_REPLACED;
+	return page;
+}();
+} // namespace detail
+
+// A mapped region and one selected data page of it. Move-only; constant once opened, so that
+// threads may share one. An empty region (moved from, or one that could not be opened) can be
+// read and gives errc::revoked.
+class region
+{
+      public:
+	// Opens; throws std::system_error of error_category(), whose what() names file and
+	// reason, or std::bad_alloc.
+	region() : region(open_options{})
+	{
+	}
+	explicit region(const open_options &options)
+	{
+		clockpage_open_error error;
+		*this = open(options, error);
+		if (error.code != CLOCKPAGE_OK)
+			throw std::system_error(make_error_code(static_cast<errc>(error.code)),
+						error.where);
+	}
+
+	// Reads a page that the caller has mapped and validated (clockpage_reader_init) and
+	// that outlives this region, for instance a PCI BAR's.
+	explicit region(const clockpage_reader &reader) noexcept : reader_(reader)
+	{
+	}
+
+	// Never throws: an empty region and the error, or the region and a clear error.
+	static region open(const open_options &options, clockpage_open_error &error) noexcept
+	{
+		clockpage_open_options c_options{};
+		c_options.size = sizeof(c_options);
+		c_options.directory = c_string(options.directory);
+		c_options.view = c_string(options.view);
+		c_options.flags = options.guest ? CLOCKPAGE_OPEN_GUEST : 0u;
+		c_options.format = options.format;
+		c_options.smear = options.smeared ? 1 : 0;
+		region opened{withdrawn_reader()};
+		if (clockpage_open(&c_options, &opened.handle_, &error) == CLOCKPAGE_OK)
+			opened.reader_ = *clockpage_reader_of(opened.handle_);
+		return opened;
+	}
+	static region open(const open_options &options, std::error_code &error) noexcept
+	{
+		clockpage_open_error detail;
+		region opened = open(options, detail);
+		error.clear();
+		if (detail.code != CLOCKPAGE_OK)
+			error = make_error_code(static_cast<errc>(detail.code));
+		return opened;
+	}
+
+	region(region &&other) noexcept
+	    : handle_(std::exchange(other.handle_, nullptr)),
+	      reader_(std::exchange(other.reader_, withdrawn_reader()))
+	{
+	}
+	region &operator=(region &&other) noexcept
+	{
+		region taken(std::move(other));
+		std::swap(handle_, taken.handle_);
+		std::swap(reader_, taken.reader_);
+		return *this;
+	}
+	~region()
+	{
+		clockpage_close(handle_);
+	}
+
+	// Whether there is a page to read.
+	explicit operator bool() const noexcept
+	{
+		return reader_.page != &detail::withdrawn_page;
+	}
+	// The C reader of the selected page.
+	const clockpage_reader &reader() const noexcept
+	{
+		return reader_;
+	}
+	// The C handle, for clockpage_directory_of and clockpage_page_of; null in an empty
+	// region or one over a reader of the caller's.
+	const clockpage_region *handle() const noexcept
+	{
+		return handle_;
+	}
+
+      private:
+	static const char *c_string(const std::string &text) noexcept
+	{
+		return text.empty() ? nullptr : text.c_str();
+	}
+	static clockpage_reader withdrawn_reader() noexcept
+	{
+		return {&detail::withdrawn_page, 0};
+	}
+
+	clockpage_region *handle_ = nullptr;
+	clockpage_reader reader_ = withdrawn_reader();
+};
+
+// The region of open_options{}, opened on first use and never closed. Throws as region's
+// constructor; the next call tries again. A region that is replaced later (errc::revoked)
+// is not opened anew: programs that must outlive that open their own.
+inline const region &default_region()
+{
+	static const region &instance = *new region; // outlives every thread's last reading
+	return instance;
+}
+
+// ---- reading ------------------------------------------------------------------------
+// As the functions of reader.h without "clockpage_"; there are the errors of each.
+
+namespace detail
+{
+template <page_clock Clock>
+[[gnu::always_inline]] inline result<typename Clock::time_point>
+make_result(int code, std::int64_t ns) noexcept
+{
+	return {typename Clock::time_point{typename Clock::duration{ns}}, code};
+}
+} // namespace detail
+
+// The time now, ordered after earlier loads.
+template <page_clock Clock>
+[[gnu::always_inline]] inline result<typename Clock::time_point> now(const region &r) noexcept
+{
+	std::int64_t ns = 0;
+	const int code = clockpage_now(&r.reader(), Clock::id, &ns);
+	return detail::make_result<Clock>(code, ns);
+}
+
+// The time now, ordered with nothing: for callers, such as loggers, that order themselves.
+template <page_clock Clock>
+[[gnu::always_inline]] inline result<typename Clock::time_point>
+now_relaxed(const region &r) noexcept
+{
+	std::int64_t ns = 0;
+	const int code = clockpage_now_relaxed(&r.reader(), Clock::id, &ns);
+	return detail::make_result<Clock>(code, ns);
+}
+
+// The time now with bounds and status.
+template <page_clock Clock>
+[[gnu::always_inline]] inline reading<Clock> now_bounds(const region &r) noexcept
+{
+	return reading<Clock>([&](clockpage_time *time) noexcept {
+		return clockpage_now_bounds(&r.reader(), Clock::id, time);
+	});
+}
+
+// The time at a value of the page's counter captured earlier (clockpage_counter_ordered,
+// clockpage_counter_relaxed).
+template <page_clock Clock>
+[[gnu::always_inline]] inline result<typename Clock::time_point> at(const region &r,
+								    std::uint64_t counter) noexcept
+{
+	std::int64_t ns = 0;
+	const int code = clockpage_at(&r.reader(), Clock::id, counter, &ns);
+	return detail::make_result<Clock>(code, ns);
+}
+
+template <page_clock Clock>
+[[gnu::always_inline]] inline reading<Clock> at_bounds(const region &r,
+						       std::uint64_t counter) noexcept
+{
+	return reading<Clock>([&](clockpage_time *time) noexcept {
+		return clockpage_at_bounds(&r.reader(), Clock::id, counter, time);
+	});
+}
+
+// How far a bulk conversion came: times[0..converted) are valid, error or none.
+struct [[nodiscard]] conversion {
+	std::size_t converted;
+	int code; // of the first value that could not be converted
+
+	explicit operator bool() const noexcept
+	{
+		return code == CLOCKPAGE_OK;
+	}
+	std::error_code error() const noexcept
+	{
+		return *this ? std::error_code{} : make_error_code(static_cast<errc>(code));
+	}
+};
+
+// The times at many counter values, bit for bit what at() gives for each; errc::argument if
+// there is not room for all.
+template <page_clock Clock>
+conversion at(const region &r, std::span<const std::uint64_t> counters,
+	      std::span<typename Clock::time_point> times) noexcept
+{
+	using time_point = typename Clock::time_point;
+	// A time_point is its count of ns: the first member of its first member.
+	static_assert(std::is_standard_layout_v<time_point> &&
+		      sizeof(time_point) == sizeof(std::int64_t));
+	conversion done{0, CLOCKPAGE_E_ARGUMENT};
+	if (times.size() >= counters.size())
+		done.code = clockpage_at_many(
+			&r.reader(), Clock::id, counters.data(), counters.size(),
+			reinterpret_cast<std::int64_t *>(times.data()), &done.converted);
+	return done;
+}
+
+// A leased value, or errc::overdue after `limit` (of the page's nominal counter). Reads
+// again, busily, until then: the one function here that waits.
+template <page_clock Clock>
+reading<Clock> now_leased(const region &r, std::chrono::nanoseconds limit) noexcept
+{
+	const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(limit.count(), 0));
+	const clockpage_u128 ticks = static_cast<clockpage_u128>(ns) *
+				     r.reader().page->counter_frequency_hz / 1000000000u;
+	const std::uint64_t most = ~std::uint64_t{0};
+	const std::uint64_t limit_ticks = ticks > most ? most : static_cast<std::uint64_t>(ticks);
+	return reading<Clock>([&](clockpage_time *time) noexcept {
+		return clockpage_now_leased(&r.reader(), Clock::id, limit_ticks, time);
+	});
+}
+
+template <class Clock, int Id, bool Steady>
+typename basic_clock<Clock, Id, Steady>::time_point basic_clock<Clock, Id, Steady>::now()
+{
+	return clockpage::now<Clock>(default_region()).value();
+}
+
+} // namespace clockpage
+
+#endif // CLOCKPAGE_CLOCKPAGE_HPP

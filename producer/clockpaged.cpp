@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+// clockpaged: publishes the host's clock. See spec/clockpage.md.
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <memory>
+
+#include "host_sources.hpp"
+#include "identity.hpp"
+#include "options.hpp"
+#include "publisher.hpp"
+#include "region.hpp"
+#include "sim_source.hpp"
+
+namespace clockpage::producer {
+namespace {
+
+volatile std::sig_atomic_t stop_requested = 0;
+
+void request_stop(int) { stop_requested = 1; }
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = request_stop;  // without SA_RESTART: the sleep must end
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+template <typename... Args>
+void say(const Options& options, fmt::format_string<Args...> format, Args&&... args) {
+  if (options.quiet) return;
+  fmt::print(stderr, "clockpaged: {}\n", fmt::format(format, std::forward<Args>(args)...));
+}
+
+struct Failure : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// The kernel leaves the TSC when its watchdog has found it out.
+void refuse_distrusted_counter() {
+  const char* path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+  std::ifstream file(path);
+  std::string name;
+  if (!(file >> name)) return;
+  for (const char* good : {"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"})
+    if (name == good) return;
+  throw Failure(fmt::format(
+      "{}: the kernel's clocksource is {}: it does not trust the CPU's counter", path, name));
+}
+
+// clock_gettime would give this namespace's MONOTONIC, not the host's.
+void refuse_time_namespace() {
+  std::ifstream file("/proc/self/timens_offsets");
+  std::string name;
+  std::int64_t sec = 0;
+  std::int64_t nsec = 0;
+  while (file >> name >> sec >> nsec)
+    if (sec != 0 || nsec != 0)
+      throw Failure(
+          "/proc/self/timens_offsets: the bracket source cannot follow the host's clock from "
+          "inside a time namespace");
+}
+
+struct Source {
+  std::unique_ptr<TimeSource> source;
+  std::unique_ptr<Counter> counter;
+  std::uint64_t frequency_hz = 0;
+};
+
+Source make_host_source(const Options& options) {
+  Source made;
+  if (options.source != "bracket") {
+    auto vvar = VvarSource::create();
+    if (auto* found = std::get_if<std::unique_ptr<VvarSource>>(&vvar)) {
+      made.frequency_hz = (*found)->frequency_hz();
+      made.source = std::move(*found);
+    } else if (options.source == "vvar") {
+      throw Failure(fmt::format("--source vvar: {}", std::get<std::string>(vvar)));
+    } else {
+      say(options, "source vvar cannot be used: {}", std::get<std::string>(vvar));
+    }
+  }
+  if (!made.source) {
+    refuse_time_namespace();
+    made.frequency_hz = measure_frequency_hz();
+    made.source = std::make_unique<BracketSource>(made.frequency_hz);
+  }
+  made.counter = std::make_unique<HostCounter>(made.frequency_hz);
+  return made;
+}
+
+Source make_sim_source(const Options& options) {
+  Source made;
+  made.frequency_hz = measure_frequency_hz();
+  made.counter = std::make_unique<HostCounter>(made.frequency_hz);
+  SimKernelConfig kernel;
+  kernel.frequency_hz = made.frequency_hz;
+  SimScript::Options script;
+  script.seed = options.sim_seed;
+  script.max_frequency_ppb = static_cast<std::int64_t>(options.sim_max_frequency_ppb);
+  script.mean_interval_s = options.sim_change_interval_s;
+  script.steps_per_hour = options.sim_steps_per_hour;
+  made.source = std::make_unique<SimSource>(*made.counter, kernel, script);
+  return made;
+}
+
+void become_realtime(const Options& options) {
+  prctl(PR_SET_TIMERSLACK, 1UL);
+  if (options.realtime_priority == "none") return;
+  const bool automatic = options.realtime_priority == "auto";
+  sched_param param{};
+  param.sched_priority = automatic ? 10 : std::atoi(options.realtime_priority.c_str());
+  if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0) {
+    const int reason = errno;
+    if (!automatic)
+      throw Failure(fmt::format("--realtime-priority {}: {}", options.realtime_priority,
+                                std::strerror(reason)));
+    say(options, "no real-time priority ({}): leases will be bridged more often",
+        std::strerror(reason));
+  }
+  // A page fault in the publish path would be lateness.
+  if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+    say(options, "memory cannot be locked: {}", std::strerror(errno));
+}
+
+std::vector<std::byte> first_image(const Source& source, const CounterIdentity& counter,
+                                   const Id& boot_id, const PublisherConfig& config) {
+  Steering steering(counter.frequency_hz, counter.quantum_ticks, config.limits);
+  // Several: a noisy source needs some to know its rate.
+  for (int i = 0; i < 16; i++) {
+    Observation observation;
+    if (source.source->observe(observation) != ObserveResult::ok)
+      throw Failure(fmt::format("source {} cannot be read", source.source->name()));
+    steering.observe(observation);
+    source.counter->wait_until(observation.counter + counter.frequency_hz / 1000);
+  }
+  RegionIdentity identity{read_host_id(), boot_id, random_u64(), random_u64() >> 16, counter};
+  const std::uint64_t start = source.counter->read();
+  const auto ticks = [&](std::uint64_t ns) {
+    return static_cast<std::uint64_t>(clockpage_u128{ns} * counter.frequency_hz / 1'000'000'000);
+  };
+  const std::uint64_t end = start + ticks(config.period_ns + config.lead_ns);
+  const std::uint32_t shift = delta_shift_for(nominal_period(counter.frequency_hz));
+  return region_image(identity, ticks(config.period_ns), steering.first(start, end, shift));
+}
+
+struct OpenedRegion {
+  Region region;
+  bool adopted;
+};
+
+OpenedRegion open_region(const Options& options, Source& source, CounterIdentity& counter) {
+  const Id boot_id = read_boot_id();
+  const ExistingRegion existing = Region::inspect(options.directory, boot_id, counter);
+  if (existing == ExistingRegion::adoptable) {
+    Region region = Region::adopt(options.directory);
+    const auto pages = region.pages();
+    if (pages[0]->revoked == CLOCKPAGE_REVOKED_NO) {
+      // All lines go on in the terms they were begun in.
+      counter.frequency_hz = region.directory().counter_frequency_hz;
+      say(options, "adopts {}/region", options.directory);
+      return {std::move(region), true};
+    }
+    say(options, "{}/region was revoked and is replaced", options.directory);
+  } else if (existing == ExistingRegion::earlier_boot) {
+    say(options, "{}/region is of an earlier boot and is replaced", options.directory);
+  }
+  return {
+      Region::create(options.directory, first_image(source, counter, boot_id, options.publisher)),
+      false};
+}
+
+const char* status_name(std::uint8_t status) {
+  constexpr std::array names = {"unknown", "initialising", "synchronised", "free-running",
+                                "unreliable"};
+  return status < names.size() ? names[status] : "invalid";
+}
+
+// Says what changed; the page itself says why.
+class ChangeReporter {
+ public:
+  explicit ChangeReporter(const Options& options) : options_(options) {}
+  void report(const Terms& now) {
+    if (known_ && now.status == last_.status && now.epoch == last_.epoch) return;
+    if (known_ && now.epoch != last_.epoch)
+      say(options_, "step: epoch {} begins{}{}{}", now.epoch,
+          (now.flags & CLOCKPAGE_SEGMENT_REALTIME_STEP) != 0 ? ", REALTIME steps" : "",
+          (now.flags & CLOCKPAGE_SEGMENT_TAI_STEP) != 0 ? ", TAI steps" : "",
+          (now.flags & CLOCKPAGE_SEGMENT_MONOTONIC_STEP) != 0 ? ", MONOTONIC is disrupted" : "");
+    if (!known_ || now.status != last_.status)
+      say(options_, "status {}{}", status_name(now.status),
+          (now.flags & CLOCKPAGE_SEGMENT_TAI_KNOWN) != 0 ? "" : ", TAI unknown");
+    last_ = now;
+    known_ = true;
+  }
+
+ private:
+  const Options& options_;
+  Terms last_;
+  bool known_ = false;
+};
+
+int publish_until_stopped(const Options& options, Publisher& publisher, Counter& counter,
+                          std::uint64_t frequency_hz) {
+  const std::uint64_t begin = counter.read();
+  const auto limit =
+      static_cast<std::uint64_t>(options.for_seconds * static_cast<double>(frequency_hz));
+  ChangeReporter changes(options);
+  while (stop_requested == 0 && (limit == 0 || counter.read() - begin < limit)) {
+    switch (publisher.step()) {
+      case StepResult::second_writer:
+        throw Failure(
+            fmt::format("{}/region: another producer writes to it; stopping", options.directory));
+      case StepResult::counter_untrusted:
+        throw Failure("the kernel no longer trusts the CPU's counter: the pages are revoked");
+      case StepResult::steered:
+        changes.report(publisher.newest().terms);
+        break;
+      case StepResult::bridged:
+      case StepResult::interrupted:
+        break;
+    }
+  }
+  publisher.finish();
+  say(options, "ends: the pages are free-running from here on");
+  return kExitOk;
+}
+
+int run(const Options& options) {
+  if (const auto defect = counter_defect()) throw Failure(*defect);
+  refuse_distrusted_counter();
+  const ProducerLock lock(options.directory);
+  Source source = options.source == "sim" ? make_sim_source(options) : make_host_source(options);
+  CounterIdentity counter = identify_counter();
+  counter.frequency_hz = source.frequency_hz;
+  OpenedRegion opened = open_region(options, source, counter);
+  become_realtime(options);
+  catch_signals();
+  Publisher publisher(opened.region.pages(), *source.counter, *source.source, counter.frequency_hz,
+                      counter.quantum_ticks, options.publisher, opened.adopted);
+  say(options, "publishes {}/region; source {}: {}; counter {} kHz, quantum {}", options.directory,
+      source.source->name(), source.source->description(), counter.frequency_hz / 1000,
+      counter.quantum_ticks);
+  return publish_until_stopped(options, publisher, *source.counter, counter.frequency_hz);
+}
+
+}  // namespace
+}  // namespace clockpage::producer
+
+int main(int argc, char** argv) {
+  using namespace clockpage::producer;
+  const ParsedOptions parsed = parse_options(argc, argv);
+  if (!parsed.options) return parsed.exit_code;
+  try {
+    return run(*parsed.options);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "clockpaged: {}\n", e.what());
+    return kExitRuntime;
+  }
+}

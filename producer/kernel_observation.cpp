@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#include "kernel_observation.hpp"
+
+#include <clockpage/abi.h>
+#include <clockpage/reader.h>
+#include <sys/timex.h>
+
+namespace clockpage::producer {
+
+namespace {
+
+constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
+
+Instant value_at(const KernelTimeBase& base, std::uint64_t ticks, std::uint32_t mult,
+                 std::uint32_t shift) noexcept {
+  const clockpage_u128 shifted = clockpage_u128{ticks} * mult + base.nsec_shifted;
+  return make_instant(base.sec * kNsPerSecond) + (shifted << (64 - shift));
+}
+
+// Whole ns between two clocks of one snapshot: their fractions are the same.
+std::int64_t base_difference_ns(const KernelTimeBase& a, const KernelTimeBase& b,
+                                std::uint32_t shift) noexcept {
+  const auto seconds = static_cast<std::int64_t>(a.sec - b.sec);
+  const auto ns = static_cast<std::int64_t>((a.nsec_shifted >> shift) - (b.nsec_shifted >> shift));
+  return seconds * static_cast<std::int64_t>(kNsPerSecond) + ns;
+}
+
+}  // namespace
+
+void observe_snapshot(const KernelClockSnapshot& snapshot, std::uint64_t counter,
+                      Observation& observation) noexcept {
+  const KernelTimeBase& realtime = snapshot.base[CLOCKPAGE_REALTIME];
+  const KernelTimeBase& monotonic = snapshot.base[CLOCKPAGE_MONOTONIC];
+  const std::uint64_t ticks = counter - snapshot.cycle_last;
+  observation.counter = counter;
+  observation.monotonic = value_at(monotonic, ticks, snapshot.mult, snapshot.shift);
+  observation.period = Period{snapshot.mult} << (64 - snapshot.shift);
+  observation.dither = Period{1} << (64 - snapshot.shift);
+  observation.raw =
+      value_at(snapshot.base[CLOCKPAGE_MONOTONIC_RAW], counter - snapshot.raw_cycle_last,
+               snapshot.raw_mult, snapshot.raw_shift);
+  observation.raw_period = Period{snapshot.raw_mult} << (64 - snapshot.raw_shift);
+  observation.noise_ns = 0;
+  observation.realtime_minus_monotonic_ns = base_difference_ns(realtime, monotonic, snapshot.shift);
+  observation.boottime_minus_monotonic_ns =
+      base_difference_ns(snapshot.base[CLOCKPAGE_BOOTTIME], monotonic, snapshot.shift);
+  observation.tai_minus_realtime_ns = kernel_tai_offset_ns(
+      static_cast<std::int64_t>(snapshot.base[CLOCKPAGE_TAI].sec - realtime.sec));
+}
+
+Quality quality_from_timex(int state, const timex& fields) noexcept {
+  Quality quality;
+  constexpr std::int64_t give_up_us = 16'000'000;
+  if (fields.maxerror < give_up_us && fields.maxerror >= 0)
+    quality.max_error_ns = static_cast<std::uint64_t>(fields.maxerror) * 1000;
+  if ((fields.status & STA_UNSYNC) != 0) {
+    quality.reason = CLOCKPAGE_REASON_KERNEL_UNSYNCHRONISED;
+  } else if (state == TIME_ERROR || state < 0) {
+    quality.reason = CLOCKPAGE_REASON_KERNEL_CLOCK_ERROR;
+  } else {
+    quality.synchronised = quality.max_error_ns.has_value();
+    quality.reason =
+        quality.synchronised ? CLOCKPAGE_REASON_NONE : CLOCKPAGE_REASON_KERNEL_UNSYNCHRONISED;
+  }
+  return quality;
+}
+
+Quality read_kernel_quality() noexcept {
+  timex fields{};
+  const int state = adjtimex(&fields);
+  return quality_from_timex(state, fields);
+}
+
+std::optional<std::int64_t> kernel_tai_offset_ns(std::int64_t tai_offset_s) noexcept {
+  if (tai_offset_s == 0) return std::nullopt;
+  return tai_offset_s * static_cast<std::int64_t>(kNsPerSecond);
+}
+
+}  // namespace clockpage::producer

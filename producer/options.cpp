@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include "options.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+namespace clockpage::producer {
+
+namespace {
+
+struct Durations {
+  std::uint64_t period_us = 4000;
+  std::optional<std::uint64_t> lead_us;
+  std::optional<std::uint64_t> margin_us;
+};
+
+void add_options(CLI::App& app, Options& o, Durations& d) {
+  app.add_option("--dir", o.directory,
+                 "Directory of the region (default: $CLOCKPAGE_DIR, else /run/clockpage)");
+  app.add_option("--source", o.source,
+                 "Clock to follow: auto (vvar, else bracket), vvar, bracket, sim")
+      ->check(CLI::IsMember({"auto", "vvar", "bracket", "sim"}))
+      ->capture_default_str();
+  app.add_option("--period-us", d.period_us, "Length of a segment")
+      ->check(CLI::Range(250, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--lead-us", d.lead_us,
+                 "Wake at least this long before a lease ends; lateness seen adds to it (default: "
+                 "the period)")
+      ->check(CLI::Range(250, 1'000'000));
+  app.add_option("--margin-us", d.margin_us,
+                 "No steering closer to a segment's start than this (default: a quarter of the "
+                 "lead, at most 1000)")
+      ->check(CLI::Range(50, 100'000));
+  app.add_option("--realtime-priority", o.realtime_priority,
+                 "SCHED_FIFO priority: auto (10 where permitted), none, or 1 to 99")
+      ->check([](const std::string& text) -> std::string {
+        if (text == "auto" || text == "none") return {};
+        const int priority = std::atoi(text.c_str());
+        return priority >= 1 && priority <= 99 && text == std::to_string(priority)
+                   ? std::string()
+                   : "must be auto, none, or 1 to 99";
+      })
+      ->capture_default_str();
+  app.add_option("--for", o.for_seconds, "End after this many seconds (default: run until SIGTERM)")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--quiet", o.quiet, "Report errors only");
+  app.add_option("--sim-seed", o.sim_seed, "sim: seed of the script")->capture_default_str();
+  app.add_option("--sim-max-frequency-ppb", o.sim_max_frequency_ppb,
+                 "sim: largest change of frequency")
+      ->check(CLI::Range(0, 5'000'000))
+      ->capture_default_str();
+  app.add_option("--sim-change-interval-s", o.sim_change_interval_s,
+                 "sim: mean time between changes")
+      ->check(CLI::Range(0.001, 1e6))
+      ->capture_default_str();
+  app.add_option("--sim-steps-per-hour", o.sim_steps_per_hour, "sim: steps of REALTIME")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+}
+
+// Whatever needs two options to be judged.
+void settle(Options& o, const Durations& d) {
+  if (o.directory.empty()) {
+    const char* variable = std::getenv("CLOCKPAGE_DIR");
+    o.directory = variable != nullptr && *variable != '\0' ? variable : "/run/clockpage";
+  }
+  const std::uint64_t lead_us = d.lead_us.value_or(d.period_us);
+  const std::uint64_t margin_us = d.margin_us.value_or(std::min<std::uint64_t>(lead_us / 4, 1000));
+  if (margin_us * 2 > lead_us)
+    throw CLI::ValidationError("--margin-us", "must be at most half of the lead");
+  o.publisher.period_ns = d.period_us * 1000;
+  o.publisher.lead_ns = lead_us * 1000;
+  o.publisher.margin_ns = margin_us * 1000;
+}
+
+}  // namespace
+
+ParsedOptions parse_options(int argc, char** argv) {
+  CLI::App app{"Publishes the host's clock as shared-memory pages that anyone may map and read."};
+  app.name("clockpaged");
+  app.set_version_flag("--version", "clockpaged " CLOCKPAGE_VERSION);
+  Options options;
+  Durations durations;
+  add_options(app, options, durations);
+  try {
+    app.parse(argc, argv);
+    settle(options, durations);
+  } catch (const CLI::Success& e) {
+    return {std::nullopt, app.exit(e)};
+  } catch (const CLI::Error& e) {
+    fmt::print(stderr, "clockpaged: {}\n", e.what());
+    return {std::nullopt, kExitUsage};
+  }
+  return {options, kExitOk};
+}
+
+}  // namespace clockpage::producer

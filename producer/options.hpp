@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// clockpaged's command line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "publisher.hpp"
+
+namespace clockpage::producer {
+
+struct Options {
+  std::string directory;
+  std::string source = "auto";  // auto, vvar, bracket, sim
+  PublisherConfig publisher;
+  std::string realtime_priority = "auto";  // auto, none, or 1 to 99
+  double for_seconds = 0;                  // 0: until a signal
+  bool quiet = false;
+  std::uint64_t sim_seed = 1;
+  std::uint64_t sim_max_frequency_ppb = 500'000;
+  double sim_change_interval_s = 0.5;
+  double sim_steps_per_hour = 0;
+};
+
+// Exit codes of every program.
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitRuntime = 1;
+inline constexpr int kExitUsage = 2;
+
+// Options, or the exit code to end with at once: 0 after --help and --version, kExitUsage after
+// one line on stderr.
+struct ParsedOptions {
+  std::optional<Options> options;
+  int exit_code = kExitOk;
+};
+ParsedOptions parse_options(int argc, char** argv);
+
+}  // namespace clockpage::producer

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#include "page_writer.hpp"
+
+#include <clockpage/barrier.h>
+
+#include <algorithm>
+
+namespace clockpage::producer {
+
+namespace {
+
+std::uint64_t grown(std::uint64_t bound_ns, std::uint64_t growth_frac,
+                    std::uint64_t elapsed_ns) noexcept {
+  const std::uint64_t sum = bound_ns + clockpage_mul_frac(elapsed_ns, growth_frac) + 1;
+  return sum > bound_ns ? sum : CLOCKPAGE_BOUND_UNKNOWN;
+}
+
+}  // namespace
+
+Segment continued(const Segment& segment, std::uint64_t lease_end) noexcept {
+  Segment next = segment;
+  next.tai.start = next.raw.start = segment.lease_end;
+  next.tai.base = segment.tai.at(segment.lease_end);
+  next.raw.base = segment.raw.at(segment.lease_end);
+  next.lease_end = lease_end;
+  const std::uint64_t elapsed_ns = whole_ns(next.tai.base - segment.tai.base) + 1;
+  Terms& terms = next.terms;
+  terms.utc_bound_ns = grown(terms.utc_bound_ns, terms.utc_bound_growth_frac, elapsed_ns);
+  terms.local_bound_ns = grown(terms.local_bound_ns, terms.local_bound_growth_frac, elapsed_ns);
+  terms.flags = (terms.flags & CLOCKPAGE_SEGMENT_TAI_KNOWN) | CLOCKPAGE_SEGMENT_BRIDGE;
+  return next;
+}
+
+Instant Scale::remainder(std::uint64_t host_counter, Period period) const noexcept {
+  if (frac_bits == 0) return 0;
+  // Cut off: `low` 2^-frac_bits scaled ticks, of period * 2^frac_bits / ratio each.
+  const std::uint64_t low = static_cast<std::uint64_t>(clockpage_u128{host_counter} * ratio) &
+                            ((std::uint64_t{1} << frac_bits) - 1);
+  const auto tick = static_cast<double>(period) * 0x1p-64 / static_cast<double>(ratio);
+  return static_cast<Instant>(static_cast<double>(low) * tick * 0x1p64);
+}
+
+std::uint8_t delta_shift_for(Period nominal_period) noexcept {
+  std::uint8_t shift = 0;
+  while (((nominal_period + nominal_period / 16) >> shift) >> 64 != 0) shift++;
+  return shift;
+}
+
+PageWriter::PageWriter(clockpage_data_page& page) noexcept
+    : page_(&page), scale_{page.scale_ratio, page.scale_frac_bits}, shift_(page.delta_shift) {}
+
+std::uint64_t PageWriter::index() const noexcept { return CLOCKPAGE_LOAD(page_->index); }
+
+Segment PageWriter::load(std::uint64_t number) const noexcept {
+  const clockpage_segment& s = page_->segment[number % CLOCKPAGE_SEGMENT_COUNT];
+  Segment out;
+  out.number = CLOCKPAGE_LOAD(s.number);
+  out.tai = {CLOCKPAGE_LOAD(s.start),
+             make_instant(CLOCKPAGE_LOAD(s.tai_ns), CLOCKPAGE_LOAD(s.tai_frac)),
+             CLOCKPAGE_LOAD(s.tai_period_frac), shift_};
+  out.raw = {out.tai.start, make_instant(CLOCKPAGE_LOAD(s.raw_ns), CLOCKPAGE_LOAD(s.raw_frac)),
+             CLOCKPAGE_LOAD(s.raw_period_frac), shift_};
+  out.lease_end = CLOCKPAGE_LOAD(s.lease_end);
+  out.terms = {CLOCKPAGE_LOAD(s.utc_offset_ns),
+               CLOCKPAGE_LOAD(s.monotonic_offset_ns),
+               CLOCKPAGE_LOAD(s.boottime_offset_ns),
+               CLOCKPAGE_LOAD(s.utc_bound_ns),
+               CLOCKPAGE_LOAD(s.utc_bound_growth_frac),
+               CLOCKPAGE_LOAD(s.local_bound_ns),
+               CLOCKPAGE_LOAD(s.local_bound_growth_frac),
+               CLOCKPAGE_LOAD(s.epoch),
+               CLOCKPAGE_LOAD(s.flags),
+               CLOCKPAGE_LOAD(s.status),
+               CLOCKPAGE_LOAD(s.reason),
+               CLOCKPAGE_LOAD(s.leap_indicator),
+               CLOCKPAGE_LOAD(s.leap_start_ns),
+               CLOCKPAGE_LOAD(s.leap_end_ns),
+               CLOCKPAGE_LOAD(s.utc_offset_after_ns),
+               CLOCKPAGE_LOAD(s.leap_slope_frac)};
+  return out;
+}
+
+void PageWriter::fill_next(const Segment& segment) noexcept {
+  const std::uint64_t number = index() + 1;
+  clockpage_segment& s = page_->segment[number % CLOCKPAGE_SEGMENT_COUNT];
+  const Terms& t = segment.terms;
+  clockpage_fence_before_fill();  // P2, with the reader's fence before its re-check
+  CLOCKPAGE_STORE(s.number, number);
+  CLOCKPAGE_STORE(s.start, segment.tai.start);
+  CLOCKPAGE_STORE(s.lease_end, segment.lease_end);
+  CLOCKPAGE_STORE(s.tai_ns, whole_ns(segment.tai.base));
+  CLOCKPAGE_STORE(s.tai_frac, frac_of(segment.tai.base));
+  CLOCKPAGE_STORE(s.tai_period_frac, segment.tai.period_frac);
+  CLOCKPAGE_STORE(s.utc_offset_ns, t.utc_offset_ns);
+  CLOCKPAGE_STORE(s.leap_start_ns, t.leap_start_ns);
+  CLOCKPAGE_STORE(s.monotonic_offset_ns, t.monotonic_offset_ns);
+  CLOCKPAGE_STORE(s.boottime_offset_ns, t.boottime_offset_ns);
+  CLOCKPAGE_STORE(s.raw_ns, whole_ns(segment.raw.base));
+  CLOCKPAGE_STORE(s.raw_frac, frac_of(segment.raw.base));
+  CLOCKPAGE_STORE(s.raw_period_frac, segment.raw.period_frac);
+  CLOCKPAGE_STORE(s.utc_bound_ns, t.utc_bound_ns);
+  CLOCKPAGE_STORE(s.utc_bound_growth_frac, t.utc_bound_growth_frac);
+  CLOCKPAGE_STORE(s.local_bound_ns, t.local_bound_ns);
+  CLOCKPAGE_STORE(s.local_bound_growth_frac, t.local_bound_growth_frac);
+  CLOCKPAGE_STORE(s.epoch, t.epoch);
+  CLOCKPAGE_STORE(s.flags, t.flags);
+  CLOCKPAGE_STORE(s.status, t.status);
+  CLOCKPAGE_STORE(s.reason, t.reason);
+  CLOCKPAGE_STORE(s.leap_indicator, t.leap_indicator);
+  CLOCKPAGE_STORE(s.leap_end_ns, t.leap_end_ns);
+  CLOCKPAGE_STORE(s.utc_offset_after_ns, t.utc_offset_after_ns);
+  CLOCKPAGE_STORE(s.leap_slope_frac, t.leap_slope_frac);
+}
+
+bool PageWriter::publish() noexcept {
+  const std::uint64_t now = index();
+  return clockpage_publish_index(&page_->index, now, now + 1) != 0;  // P1
+}
+
+void PageWriter::revoke(std::uint64_t reason) noexcept {
+  clockpage_store_revoked(&page_->revoked, reason);
+}
+
+}  // namespace clockpage::producer

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+#include "publisher.hpp"
+
+#include <clockpage/barrier.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace clockpage::producer {
+
+namespace {
+
+// Lateness once seen is believed to come again for about this long.
+constexpr std::uint64_t kForgetSeconds = 15;
+
+}  // namespace
+
+Publisher::Publisher(const std::array<clockpage_data_page*, kPages>& pages, Counter& counter,
+                     TimeSource& source, std::uint64_t frequency_hz, std::uint64_t quantum_ticks,
+                     const PublisherConfig& config, bool adopted)
+    : counter_(counter),
+      source_(source),
+      frequency_hz_(frequency_hz),
+      pages_{PageWriter(*pages[0]), PageWriter(*pages[1]), PageWriter(*pages[2]),
+             PageWriter(*pages[3])},
+      steering_(frequency_hz, quantum_ticks, config.limits),
+      period_(ticks(config.period_ns)),
+      margin_(ticks(config.margin_ns)),
+      min_lead_(ticks(config.lead_ns)),
+      max_lead_(std::max(ticks(config.max_lead_ns), min_lead_)),
+      lead_(min_lead_),
+      must_bridge_(adopted) {
+  told_ = pages_[0].diagnostics();
+  if (adopted) steering_.adopt(pages_[0].newest());
+  const std::string_view name = source.name();
+  std::memset(told_.source, 0, sizeof told_.source);
+  std::memcpy(told_.source, name.data(), std::min(name.size(), sizeof told_.source - 1));
+  told_.producer_pid = static_cast<std::uint64_t>(getpid());
+  told_.period_ns = config.period_ns;
+  if (adopted) told_.adoptions++;
+  write_diagnostics();
+}
+
+std::uint64_t Publisher::ticks(std::uint64_t ns) const noexcept {
+  return static_cast<std::uint64_t>(clockpage_u128{ns} * frequency_hz_ / 1'000'000'000);
+}
+
+std::uint64_t Publisher::ns(std::uint64_t ticks) const noexcept {
+  return static_cast<std::uint64_t>(clockpage_u128{ticks} * 1'000'000'000 / frequency_hz_);
+}
+
+bool Publisher::in_time(std::uint64_t start) noexcept {
+  return static_cast<std::int64_t>(start - margin_ - counter_.read()) > 0;
+}
+
+StepResult Publisher::step() noexcept { return advance(false); }
+
+StepResult Publisher::finish() noexcept {
+  // A lease that is too near its end can only be extended; the next one is steered.
+  StepResult result = advance(true);
+  for (int i = 0; i < 3 && (result == StepResult::bridged || result == StepResult::interrupted);
+       i++)
+    result = advance(true);
+  told_.producer_pid = 0;
+  write_diagnostics();
+  return result;
+}
+
+StepResult Publisher::advance(bool last) noexcept {
+  const Segment before = pages_[0].newest();
+  const std::uint64_t wanted = before.lease_end - lead_;
+  // One segment at most begins in the future: readers then step back once at most.
+  const bool lease_allows = static_cast<std::int64_t>(wanted - before.tai.start) > 0;
+  const std::uint64_t due = lease_allows ? wanted : before.tai.start;
+  counter_.wait_until(due);
+  const std::uint64_t now = counter_.read();
+  if (static_cast<std::int64_t>(now - due) < 0) return StepResult::interrupted;
+  if (!must_bridge_) adapt_lead(now - due);
+
+  Observation observation;
+  const ObserveResult observed = source_.observe(observation);
+  if (observed == ObserveResult::counter_untrusted) {
+    for (PageWriter& page : pages_) page.revoke(CLOCKPAGE_REVOKED_COUNTER);
+    return StepResult::counter_untrusted;
+  }
+  if (observed == ObserveResult::ok)
+    steering_.observe(observation);
+  else
+    steering_.source_lost();
+
+  const std::uint64_t start = before.lease_end;
+  bool bridge = must_bridge_ || !steering_.ready() || !in_time(start);
+  if (!bridge) {
+    const std::uint64_t end = start + std::max(period_, lead_);
+    fill_steered(last ? steering_.last_plan(before, end) : steering_.plan(before, end));
+    bridge = !in_time(start);
+  }
+  if (bridge) fill_bridge();
+  if (!publish_all()) return StepResult::second_writer;
+  must_bridge_ = false;
+  account(bridge, before);
+  return bridge ? StepResult::bridged : StepResult::steered;
+}
+
+void Publisher::adapt_lead(std::uint64_t lateness) noexcept {
+  const std::uint64_t now = counter_.read();
+  const std::uint64_t since = std::min(now - last_wake_, kForgetSeconds * frequency_hz_);
+  last_wake_ = now;
+  const auto forgotten = static_cast<std::uint64_t>(clockpage_u128{worst_lateness_} * since /
+                                                    (kForgetSeconds * frequency_hz_));
+  worst_lateness_ = std::max(worst_lateness_ - forgotten, std::min(lateness, max_lead_));
+  lead_ = std::clamp(margin_ + worst_lateness_ + worst_lateness_ / 2, min_lead_, max_lead_);
+}
+
+void Publisher::fill_steered(const Plan& plan) noexcept {
+  for (PageWriter& page : pages_) page.fill_next(steered(page, page.newest(), plan));
+}
+
+// Each page goes on from its own newest segment: a writer that died between two index stores
+// has left them one apart. The new lease's end is common to all.
+void Publisher::fill_bridge() noexcept {
+  const std::uint64_t now = counter_.read();
+  std::uint64_t from = now;
+  for (const PageWriter& page : pages_) {
+    if (page.scale().frac_bits != 0) continue;
+    const std::uint64_t end = page.newest().lease_end;
+    if (static_cast<std::int64_t>(end - from) > 0) from = end;
+  }
+  const std::uint64_t end = from + period_ + lead_;
+  for (PageWriter& page : pages_) page.fill_next(continued(page.newest(), page.scale().apply(end)));
+}
+
+bool Publisher::publish_all() noexcept {
+  for (PageWriter& page : pages_)
+    if (!page.publish()) return false;
+  return true;
+}
+
+// Only now, with the indices stored, can it be told whether a steering store came too late:
+// readers may have used the old line past its lease's end, where the new one holds.
+void Publisher::account(bool bridged, const Segment& before) noexcept {
+  const std::uint64_t after = counter_.read();
+  const Segment now = pages_[0].newest();
+  told_.publications++;
+  if (bridged) {
+    told_.bridges++;
+  } else {
+    const auto margin = static_cast<std::int64_t>(before.lease_end - after);
+    const std::int64_t margin_ns = margin < 0
+                                       ? -static_cast<std::int64_t>(ns(after - before.lease_end))
+                                       : static_cast<std::int64_t>(ns(before.lease_end - after));
+    told_.min_margin_ns = std::min(told_.min_margin_ns, margin_ns);
+    if (margin < 0) {
+      told_.late_publications++;
+      const std::uint64_t size = magnitude_ns(difference(now.tai.at(after), before.tai.at(after)));
+      told_.late_max_ns = std::max(told_.late_max_ns, size);
+    }
+    const std::uint32_t flags = now.terms.flags;
+    if ((flags & CLOCKPAGE_SEGMENT_REALTIME_STEP) != 0) told_.realtime_steps++;
+    if ((flags & CLOCKPAGE_SEGMENT_TAI_STEP) != 0) told_.tai_steps++;
+    if ((flags & CLOCKPAGE_SEGMENT_MONOTONIC_STEP) != 0) told_.monotonic_steps++;
+  }
+  told_.lead_ns = ns(lead_);
+  told_.source_error_ns = steering_.ready() ? steering_.source_error_ns(before) : 0;
+  const Observation& seen = steering_.observation();
+  told_.source_max_error_ns = seen.quality.max_error_ns.value_or(CLOCKPAGE_BOUND_UNKNOWN);
+  told_.source_frequency_hz = static_cast<std::uint64_t>(make_instant(1'000'000'000) /
+                                                         std::max<Period>(steering_.period(), 1));
+  write_diagnostics();
+}
+
+void Publisher::write_diagnostics() noexcept {
+  for (PageWriter& page : pages_) {
+    clockpage_diagnostics& d = page.diagnostics();
+    for (std::size_t i = 0; i < sizeof d.source; i++) CLOCKPAGE_STORE(d.source[i], told_.source[i]);
+    CLOCKPAGE_STORE(d.producer_pid, told_.producer_pid);
+    CLOCKPAGE_STORE(d.adoptions, told_.adoptions);
+    CLOCKPAGE_STORE(d.publications, told_.publications);
+    CLOCKPAGE_STORE(d.bridges, told_.bridges);
+    CLOCKPAGE_STORE(d.late_publications, told_.late_publications);
+    CLOCKPAGE_STORE(d.late_max_ns, told_.late_max_ns);
+    CLOCKPAGE_STORE(d.min_margin_ns, told_.min_margin_ns);
+    CLOCKPAGE_STORE(d.realtime_steps, told_.realtime_steps);
+    CLOCKPAGE_STORE(d.tai_steps, told_.tai_steps);
+    CLOCKPAGE_STORE(d.monotonic_steps, told_.monotonic_steps);
+    CLOCKPAGE_STORE(d.period_ns, told_.period_ns);
+    CLOCKPAGE_STORE(d.lead_ns, told_.lead_ns);
+    CLOCKPAGE_STORE(d.source_error_ns, told_.source_error_ns);
+    CLOCKPAGE_STORE(d.source_max_error_ns, told_.source_max_error_ns);
+    CLOCKPAGE_STORE(d.source_frequency_hz, told_.source_frequency_hz);
+  }
+}
+
+}  // namespace clockpage::producer

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+#include "region.hpp"
+
+#include <clockpage/barrier.h>
+#include <clockpage/clockpage.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/interprocess/file_mapping.hpp>
+#include <cerrno>
+#include <cstring>
+
+namespace clockpage::producer {
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace bip = boost::interprocess;
+
+[[noreturn]] void fail(const fs::path& path, const std::string& reason) {
+  throw RegionError(fmt::format("{}: {}", path.string(), reason));
+}
+
+[[noreturn]] void fail_errno(const fs::path& path, std::string_view what, int error) {
+  fail(path, fmt::format("{}: {}", what, std::strerror(error)));
+}
+
+class File {
+ public:
+  File(const fs::path& path, int flags, mode_t mode = 0)
+      : fd_(open(path.c_str(), flags | O_CLOEXEC, mode)) {}
+  ~File() {
+    if (fd_ >= 0) close(fd_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  [[nodiscard]] int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+fs::path region_path(const fs::path& directory) { return directory / "region"; }
+
+bip::mapped_region map(const fs::path& path, bip::mode_t mode) {
+  try {
+    const bip::file_mapping file(path.c_str(), mode);
+    return {file, mode, 0, CLOCKPAGE_REGION_SIZE};
+  } catch (const bip::interprocess_exception& e) {
+    fail(path, fmt::format("cannot be mapped: {}", e.what()));
+  }
+}
+
+template <std::size_t N>
+void copy_magic(std::uint8_t (&magic)[CLOCKPAGE_MAGIC_SIZE], const char (&text)[N]) {
+  static_assert(N == CLOCKPAGE_MAGIC_SIZE + 1);
+  std::memcpy(magic, text, CLOCKPAGE_MAGIC_SIZE);
+}
+
+struct PageKind {
+  std::uint8_t format;
+  std::uint8_t smear;
+};
+// Page 0 is the one that decisions are made for.
+constexpr std::array<PageKind, CLOCKPAGE_DATA_PAGE_COUNT> kKinds = {
+    PageKind{CLOCKPAGE_FORMAT_UNSCALED, 0}, PageKind{CLOCKPAGE_FORMAT_UNSCALED, 1},
+    PageKind{CLOCKPAGE_FORMAT_SCALED, 0}, PageKind{CLOCKPAGE_FORMAT_SCALED, 1}};
+
+void fill_directory(clockpage_directory_page& d, const RegionIdentity& identity) {
+  copy_magic(d.magic, CLOCKPAGE_DIRECTORY_MAGIC);
+  d.abi_major = CLOCKPAGE_ABI_MAJOR;
+  d.abi_minor = CLOCKPAGE_ABI_MINOR;
+  d.size = sizeof d;
+  d.region_size = CLOCKPAGE_REGION_SIZE;
+  std::copy(identity.host_id.begin(), identity.host_id.end(), d.host_id);
+  std::copy(identity.boot_id.begin(), identity.boot_id.end(), d.boot_id);
+  d.generation = identity.generation;
+  d.counter_kind = identity.counter.kind;
+  d.counter_frequency_hz = identity.counter.frequency_hz;
+  d.counter_quantum_ticks = identity.counter.quantum_ticks;
+  d.art_numerator = identity.counter.art_numerator;
+  d.art_denominator = identity.counter.art_denominator;
+  d.data_page_count = CLOCKPAGE_DATA_PAGE_COUNT;
+  d.data_page_size = CLOCKPAGE_PAGE_SIZE;
+  for (std::size_t i = 0; i < kKinds.size(); i++) {
+    d.data_page[i].offset_bytes = static_cast<std::uint32_t>((i + 1) * CLOCKPAGE_PAGE_SIZE);
+    d.data_page[i].format = kKinds[i].format;
+    d.data_page[i].smear = kKinds[i].smear;
+  }
+}
+
+void fill_page_header(clockpage_data_page& p, const RegionIdentity& identity, PageKind kind) {
+  copy_magic(p.magic, CLOCKPAGE_DATA_MAGIC);
+  p.abi_major = CLOCKPAGE_ABI_MAJOR;
+  p.abi_minor = CLOCKPAGE_ABI_MINOR;
+  p.size = sizeof p;
+  p.counter_kind = identity.counter.kind;
+  p.format = kind.format;
+  p.smear = CLOCKPAGE_SMEAR_NONE;
+  p.segment_count = CLOCKPAGE_SEGMENT_COUNT;
+  p.segment_size = CLOCKPAGE_SEGMENT_SIZE;
+  p.segment_offset = CLOCKPAGE_SEGMENT_OFFSET;
+  const std::uint64_t host_hz = identity.counter.frequency_hz;
+  const bool scaled = kind.format == CLOCKPAGE_FORMAT_SCALED;
+  p.scale_frac_bits = scaled ? identity.counter.scale_frac_bits : 0;
+  p.scale_ratio = scaled ? one_ghz_ratio(host_hz, p.scale_frac_bits) : 1;
+  p.counter_frequency_hz = scaled ? 1'000'000'000 : host_hz;
+  p.delta_shift = delta_shift_for(nominal_period(p.counter_frequency_hz));
+  p.generation = identity.generation;
+  p.index = identity.first_index;
+  p.diagnostics.min_margin_ns = INT64_MAX;
+  p.diagnostics.source_max_error_ns = CLOCKPAGE_BOUND_UNKNOWN;
+}
+
+// The same line in a page's own counter: begins at the scaled image of host_start.
+Line rescaled(const Line& line, const Scale& scale, std::uint32_t shift, Period host_period) {
+  if (scale.frac_bits == 0) return line;
+  const Period period =
+      static_cast<Period>((host_period << scale.frac_bits) / scale.ratio) >> shift;
+  return {scale.apply(line.start), line.base - scale.remainder(line.start, host_period),
+          static_cast<std::uint64_t>(period), shift};
+}
+
+// The segment that ends where `segment` begins, by the same line: a reader that is a moment
+// behind the first segment still finds its time.
+Segment extended_back(const Segment& segment, std::uint64_t ticks) {
+  Segment earlier = segment;
+  for (Line* line : {&earlier.tai, &earlier.raw}) {
+    line->start -= ticks;
+    line->base -= Instant{ticks << line->shift} * line->period_frac;
+  }
+  earlier.lease_end = segment.tai.start;
+  return earlier;
+}
+
+void fill_first_segments(clockpage_data_page& page, std::uint64_t history_ticks, Segment first) {
+  PageWriter writer(page);
+  const Scale& scale = writer.scale();
+  const Period tai_period = Period{first.tai.period_frac} << first.tai.shift;
+  const Period raw_period = Period{first.raw.period_frac} << first.raw.shift;
+  first.tai = rescaled(first.tai, scale, writer.shift(), tai_period);
+  first.raw = rescaled(first.raw, scale, writer.shift(), raw_period);
+  first.lease_end = scale.apply(first.lease_end);
+  writer.fill_next(extended_back(first, scale.apply(history_ticks)));
+  (void)writer.publish();
+  writer.fill_next(first);
+  (void)writer.publish();
+}
+
+}  // namespace
+
+std::vector<std::byte> region_image(const RegionIdentity& identity, std::uint64_t history_ticks,
+                                    const Segment& first) {
+  struct Image {
+    clockpage_directory_page directory;
+    std::array<clockpage_data_page, CLOCKPAGE_DATA_PAGE_COUNT> pages;
+  };
+  const auto image = std::make_unique<Image>();
+  fill_directory(image->directory, identity);
+  for (std::size_t i = 0; i < kKinds.size(); i++) {
+    fill_page_header(image->pages[i], identity, kKinds[i]);
+    fill_first_segments(image->pages[i], history_ticks, first);
+  }
+  std::vector<std::byte> bytes(CLOCKPAGE_REGION_SIZE);
+  std::memcpy(bytes.data(), image.get(), sizeof *image);
+  return bytes;
+}
+
+ProducerLock::ProducerLock(const fs::path& directory) {
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) fail(directory, fmt::format("cannot be created: {}", error.message()));
+  const fs::path path = directory / "lock";
+  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail_errno(path, "cannot be opened", errno);
+  if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    const int reason = errno;
+    std::array<char, 32> holder{};
+    const ssize_t n = pread(fd_, holder.data(), holder.size() - 1, 0);
+    close(fd_);
+    if (reason != EWOULDBLOCK) fail_errno(path, "cannot be locked", reason);
+    const long pid = n > 0 ? std::strtol(holder.data(), nullptr, 10) : 0;
+    fail(path, fmt::format("another producer is at work here (pid {})", pid));
+  }
+  const std::string pid = fmt::format("{}\n", getpid());
+  if (ftruncate(fd_, 0) != 0 ||
+      pwrite(fd_, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    const int reason = errno;
+    close(fd_);
+    fail_errno(path, "cannot be written", reason);
+  }
+}
+
+ProducerLock::~ProducerLock() { close(fd_); }
+
+ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
+                               const CounterIdentity& counter) {
+  const fs::path path = region_path(directory);
+  struct stat status {};
+  if (lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return ExistingRegion::none;
+    fail_errno(path, "cannot be examined", errno);
+  }
+  if (!S_ISREG(status.st_mode)) fail(path, "is not a regular file");
+  if (status.st_size != CLOCKPAGE_REGION_SIZE)
+    fail(path, fmt::format("is not a region: {} bytes instead of {}; left as it is", status.st_size,
+                           CLOCKPAGE_REGION_SIZE));
+  const auto mapped = map(path, bip::read_only);
+  clockpage_open_error error{};
+  if (clockpage_validate_region(mapped.get_address(), mapped.get_size(), &error) != 0)
+    fail(path, fmt::format("is not a region that can be adopted: {}: {}; left as it is",
+                           error.where, clockpage_strerror(error.code)));
+  const auto& d = *static_cast<const clockpage_directory_page*>(mapped.get_address());
+  if (!std::equal(boot_id.begin(), boot_id.end(), d.boot_id)) return ExistingRegion::earlier_boot;
+  // Two measurements of one counter differ by less than this; two counters by more.
+  const std::uint64_t apart = d.counter_frequency_hz > counter.frequency_hz
+                                  ? d.counter_frequency_hz - counter.frequency_hz
+                                  : counter.frequency_hz - d.counter_frequency_hz;
+  if (d.counter_kind != counter.kind || apart > counter.frequency_hz / 5000)
+    fail(path,
+         fmt::format("was made for another counter ({} Hz; this one has {} Hz); left as it is",
+                     d.counter_frequency_hz, counter.frequency_hz));
+  return ExistingRegion::adoptable;
+}
+
+Region Region::create(const fs::path& directory, std::span<const std::byte> image) {
+  const fs::path path = region_path(directory);
+  const fs::path temporary = directory / fmt::format(".region.{}", getpid());
+  {
+    const File file(temporary, O_RDWR | O_CREAT | O_EXCL, 0644);
+    if (file.get() < 0) fail_errno(temporary, "cannot be created", errno);
+    // Written, not only sized: a full file system shows here and not as a SIGBUS later.
+    if (write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size())) {
+      const int reason = errno;
+      unlink(temporary.c_str());
+      fail_errno(temporary, "cannot be written", reason);
+    }
+    (void)fchmod(file.get(), 0644);  // readers of every user, whatever the umask
+  }
+  if (access(path.c_str(), F_OK) == 0) {
+    Region old = adopt(directory);
+    for (clockpage_data_page* page : old.pages())
+      PageWriter(*page).revoke(CLOCKPAGE_REVOKED_REPLACED);
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) {
+    const int reason = errno;
+    unlink(temporary.c_str());
+    fail_errno(path, "cannot be given its name", reason);
+  }
+  return adopt(directory);
+}
+
+Region Region::adopt(const fs::path& directory) {
+  return Region(map(region_path(directory), bip::read_write));
+}
+
+clockpage_directory_page& Region::directory() const noexcept {
+  return *static_cast<clockpage_directory_page*>(map_.get_address());
+}
+
+std::array<clockpage_data_page*, CLOCKPAGE_DATA_PAGE_COUNT> Region::pages() const noexcept {
+  // By what they are: the order in the file is the directory's business.
+  std::array<clockpage_data_page*, CLOCKPAGE_DATA_PAGE_COUNT> found{};
+  auto* base = static_cast<std::byte*>(map_.get_address());
+  for (const clockpage_data_page_entry& entry : directory().data_page)
+    for (std::size_t i = 0; i < kKinds.size(); i++)
+      if (entry.format == kKinds[i].format && (entry.smear != 0) == (kKinds[i].smear != 0))
+        found[i] = reinterpret_cast<clockpage_data_page*>(base + entry.offset_bytes);
+  return found;
+}
+
+}  // namespace clockpage::producer

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// The region file: made once, complete before it gets its name; adopted in place afterwards.
+// Spec section 9.
+#pragma once
+
+#include <clockpage/abi.h>
+
+#include <array>
+#include <boost/interprocess/mapped_region.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "counter.hpp"
+#include "identity.hpp"
+#include "page_writer.hpp"
+
+namespace clockpage::producer {
+
+// One line for people: "FILE: reason".
+struct RegionError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// What distinguishes one region from another.
+struct RegionIdentity {
+  Id host_id{};
+  Id boot_id{};
+  std::uint64_t generation = 0;
+  std::uint64_t first_index = 0;  // 48 bits
+  CounterIdentity counter;
+};
+
+// The whole region's bytes, ready to be written: `first` is the first segment in terms of the
+// host's counter, `history_ticks` how far its line is extended backwards as the one before it.
+std::vector<std::byte> region_image(const RegionIdentity& identity, std::uint64_t history_ticks,
+                                    const Segment& first);
+
+// A file that says that a producer is at work: locked while it lives, close-on-exec.
+class ProducerLock {
+ public:
+  // Makes the directory if need be. Throws RegionError; also if another producer holds it.
+  explicit ProducerLock(const std::filesystem::path& directory);
+  ~ProducerLock();
+  ProducerLock(const ProducerLock&) = delete;
+  ProducerLock& operator=(const ProducerLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
+enum class ExistingRegion { none, adoptable, earlier_boot };
+
+// A mapped region, for writing. Hold the ProducerLock meanwhile.
+class Region {
+ public:
+  // What lies at directory/region. Throws RegionError if it is something else than a region that
+  // may be adopted or replaced: such a file is never touched.
+  static ExistingRegion inspect(const std::filesystem::path& directory, const Id& boot_id,
+                                const CounterIdentity& counter);
+  // Writes `image` under a temporary name and renames it; a region of an earlier boot is revoked
+  // first. Throws RegionError.
+  static Region create(const std::filesystem::path& directory, std::span<const std::byte> image);
+  // Maps the one that is there.
+  static Region adopt(const std::filesystem::path& directory);
+
+  [[nodiscard]] clockpage_directory_page& directory() const noexcept;
+  [[nodiscard]] std::array<clockpage_data_page*, CLOCKPAGE_DATA_PAGE_COUNT> pages() const noexcept;
+
+ private:
+  explicit Region(boost::interprocess::mapped_region map) : map_(std::move(map)) {}
+  boost::interprocess::mapped_region map_;
+};
+
+}  // namespace clockpage::producer

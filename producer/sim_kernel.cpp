@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+#include "sim_kernel.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace clockpage::producer {
+
+namespace {
+
+constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+
+// Divides rounding towards minus infinity.
+constexpr std::int64_t floor_div(std::int64_t a, std::int64_t b) noexcept {
+  return a / b - (a % b < 0 ? 1 : 0);
+}
+
+}  // namespace
+
+SimKernel::SimKernel(const SimKernelConfig& config, std::uint64_t counter)
+    : config_(config), cycle_last_(counter) {
+  const std::uint64_t interval_ns = kNsPerSecond / config.hz;
+  const std::uint64_t one_second = std::uint64_t{kNsPerSecond} << config.shift;
+  mult_ = raw_mult_ =
+      static_cast<std::uint32_t>((one_second + config.frequency_hz / 2) / config.frequency_hz);
+  const std::uint64_t ntp_interval = interval_ns << config.shift;
+  cycle_interval_ = std::max<std::uint64_t>(1, (ntp_interval + mult_ / 2) / mult_);
+  xtime_remainder_ = static_cast<std::int64_t>(ntp_interval - cycle_interval_ * mult_);
+  ntp_tick_ = used_tick_ = interval_ns << 32;
+  seconds_ = static_cast<std::uint64_t>(config.realtime_ns / kNsPerSecond);
+  nsec_shifted_ = static_cast<std::uint64_t>(config.realtime_ns % kNsPerSecond) << config.shift;
+  raw_seconds_ = static_cast<std::uint64_t>(config.monotonic_ns / kNsPerSecond);
+  raw_nsec_shifted_ = static_cast<std::uint64_t>(config.monotonic_ns % kNsPerSecond)
+                      << config.shift;
+  monotonic_minus_realtime_ns_ = config.monotonic_ns - config.realtime_ns;
+  boottime_minus_monotonic_ns_ = config.boottime_ns - config.monotonic_ns;
+  next_tick_ = counter + cycle_interval_;
+}
+
+void SimKernel::advance(std::uint64_t counter) {
+  for (;;) {
+    const bool event_due =
+        !events_.empty() && static_cast<std::int64_t>(counter - events_.front().counter) >= 0;
+    const bool tick_due = static_cast<std::int64_t>(counter - next_tick_) >= 0;
+    const bool event_first =
+        event_due && static_cast<std::int64_t>(next_tick_ - events_.front().counter) >= 0;
+    if (event_due && (event_first || !tick_due)) {
+      const SimEvent event = events_.front();
+      events_.pop_front();
+      apply(event);
+    } else if (tick_due) {
+      tick(next_tick_);
+      next_tick_ += cycle_interval_ * (1 + ticks_to_skip_);
+      ticks_to_skip_ = 0;
+    } else {
+      return;
+    }
+  }
+}
+
+void SimKernel::apply(const SimEvent& event) {
+  switch (event.kind) {
+    case SimEvent::Kind::frequency: {
+      // Takes effect at the next tick, as in the kernel: the mapping's mult is never changed
+      // behind readers' backs between two updates.
+      frequency_ppb_ = event.value;
+      const double tick = static_cast<double>(std::uint64_t{kNsPerSecond} / config_.hz << 32);
+      ntp_tick_ = static_cast<std::uint64_t>(tick * (1 + static_cast<double>(event.value) * 1e-9));
+      break;
+    }
+    case SimEvent::Kind::realtime_step: {
+      // do_settimeofday64: REALTIME moves, MONOTONIC does not.
+      const std::int64_t ns =
+          static_cast<std::int64_t>(nsec_shifted_ >> config_.shift) + event.value;
+      const std::uint64_t fraction = nsec_shifted_ & ((std::uint64_t{1} << config_.shift) - 1);
+      const std::int64_t carry = floor_div(ns, kNsPerSecond);
+      seconds_ += static_cast<std::uint64_t>(carry);
+      nsec_shifted_ =
+          static_cast<std::uint64_t>(ns - carry * kNsPerSecond) << config_.shift | fraction;
+      monotonic_minus_realtime_ns_ -= event.value;
+      seq_ += 2;
+      break;
+    }
+    case SimEvent::Kind::tai_offset:
+      tai_offset_s_ = event.value;
+      seq_ += 2;
+      break;
+    case SimEvent::Kind::tick_gap:
+      ticks_to_skip_ = static_cast<std::uint64_t>(event.value);
+      break;
+  }
+}
+
+void SimKernel::tick(std::uint64_t counter) {
+  accumulate((counter - cycle_last_) / cycle_interval_);
+  adjust(counter - cycle_last_);
+  seq_ += 2;
+}
+
+void SimKernel::accumulate(std::uint64_t intervals) noexcept {
+  const std::uint64_t second = std::uint64_t{kNsPerSecond} << config_.shift;
+  for (; intervals > 0; intervals--) {
+    cycle_last_ += cycle_interval_;
+    nsec_shifted_ += cycle_interval_ * mult_;
+    for (; nsec_shifted_ >= second; nsec_shifted_ -= second) seconds_++;
+    raw_nsec_shifted_ += cycle_interval_ * raw_mult_;
+    for (; raw_nsec_shifted_ >= second; raw_nsec_shifted_ -= second) raw_seconds_++;
+    const auto done = static_cast<std::int64_t>(cycle_interval_ * mult_) + xtime_remainder_;
+    ntp_error_ += static_cast<std::int64_t>(ntp_tick_) - (done << (32 - config_.shift));
+  }
+}
+
+void SimKernel::adjust(std::uint64_t offset) noexcept {
+  std::uint32_t mult = mult_ - dither_;
+  if (used_tick_ != ntp_tick_) {
+    used_tick_ = ntp_tick_;
+    const auto wanted =
+        static_cast<std::int64_t>(ntp_tick_ >> (32 - config_.shift)) - xtime_remainder_;
+    mult = static_cast<std::uint32_t>(wanted / static_cast<std::int64_t>(cycle_interval_));
+  }
+  dither_ = ntp_error_ > 0 ? 1 : 0;
+  mult += dither_;
+  // Continuous at `offset` past cycle_last: what the new rate would have added is taken off.
+  nsec_shifted_ -= offset * mult - offset * mult_;
+  mult_ = mult;
+}
+
+KernelClockSnapshot SimKernel::snapshot() const noexcept {
+  KernelClockSnapshot s;
+  s.seq = seq_;
+  s.clock_mode = kKernelClockModeTsc;
+  s.cycle_last = s.raw_cycle_last = cycle_last_;
+  s.max_cycles = s.raw_max_cycles = ~std::uint64_t{0} / (std::uint64_t{mult_} * 2);
+  s.mask = ~std::uint64_t{0};
+  s.mult = mult_;
+  s.raw_mult = raw_mult_;
+  s.shift = s.raw_shift = config_.shift;
+  s.has_max_cycles = true;
+  const auto base = [&](std::int64_t offset_ns) {
+    const std::uint64_t fraction = nsec_shifted_ & ((std::uint64_t{1} << config_.shift) - 1);
+    const std::int64_t ns = static_cast<std::int64_t>(seconds_) * kNsPerSecond +
+                            static_cast<std::int64_t>(nsec_shifted_ >> config_.shift) + offset_ns;
+    const std::int64_t sec = floor_div(ns, kNsPerSecond);
+    return KernelTimeBase{
+        static_cast<std::uint64_t>(sec),
+        static_cast<std::uint64_t>(ns - sec * kNsPerSecond) << config_.shift | fraction};
+  };
+  s.base[0] = base(0);
+  s.base[1] = base(monotonic_minus_realtime_ns_);
+  s.base[4] = {raw_seconds_, raw_nsec_shifted_};
+  s.base[7] = base(monotonic_minus_realtime_ns_ + boottime_minus_monotonic_ns_);
+  s.base[11] = base(tai_offset_s_ * kNsPerSecond);
+  return s;
+}
+
+SimScript::SimScript(const Options& options, std::uint64_t frequency_hz, std::uint64_t counter)
+    : options_(options), frequency_hz_(frequency_hz), random_(options.seed) {
+  next_.counter = counter;
+  draw();
+}
+
+void SimScript::draw() {
+  // Three Poisson processes in one: the next event of any kind, then its kind by its rate.
+  const double frequency_rate = 1 / options_.mean_interval_s;
+  const double step_rate = options_.steps_per_hour / 3600;
+  const double gap_rate = options_.tick_gaps_per_hour / 3600;
+  const double rate = frequency_rate + step_rate + gap_rate;
+  std::exponential_distribution<double> wait(rate);
+  next_.counter +=
+      static_cast<std::uint64_t>(wait(random_) * static_cast<double>(frequency_hz_)) + 1;
+  const double kind = std::uniform_real_distribution<double>(0, rate)(random_);
+  if (kind < frequency_rate) {
+    // Mostly the small adjustments of a servo, now and then a slew at full rate.
+    const bool large = std::uniform_int_distribution<int>(0, 3)(random_) == 0;
+    const std::int64_t most = large ? options_.max_frequency_ppb : options_.max_frequency_ppb / 100;
+    next_.kind = SimEvent::Kind::frequency;
+    next_.value = std::uniform_int_distribution<std::int64_t>(-most, most)(random_);
+  } else if (kind < frequency_rate + step_rate) {
+    next_.kind = SimEvent::Kind::realtime_step;
+    next_.value =
+        std::uniform_int_distribution<std::int64_t>(-2 * kNsPerSecond, 2 * kNsPerSecond)(random_);
+  } else {
+    next_.kind = SimEvent::Kind::tick_gap;
+    next_.value = std::uniform_int_distribution<std::int64_t>(1, 25)(random_);
+  }
+}
+
+void SimScript::feed(SimKernel& kernel, std::uint64_t counter) {
+  while (static_cast<std::int64_t>(counter - next_.counter) >= 0) {
+    kernel.schedule(next_);
+    draw();
+  }
+}
+
+}  // namespace clockpage::producer

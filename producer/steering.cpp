@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+#include "steering.hpp"
+
+#include <algorithm>
+
+namespace clockpage::producer {
+
+namespace {
+
+constexpr std::uint64_t kPpb = 1'000'000'000;
+
+// ppb as 2^-64 per unit, rounded up.
+constexpr std::uint64_t growth_frac(std::uint64_t ppb) noexcept {
+  return static_cast<std::uint64_t>(make_instant(ppb) / kPpb) + 1;
+}
+
+Instant limit(Instant value, Instant low, Instant high) noexcept {
+  if (difference(value, low) < 0) return low;
+  return difference(value, high) > 0 ? high : value;
+}
+
+// The slope from base to target, rounded down; never zero, so that the clock never stands still.
+Line line_through(std::uint64_t start, Instant base, std::uint64_t end, Instant target,
+                  std::uint32_t shift) noexcept {
+  const std::uint64_t ticks = (end - start) << shift;
+  const auto rise = difference(target, base);
+  const clockpage_u128 period = rise > 0 && ticks != 0 ? static_cast<Instant>(rise) / ticks : 0;
+  const clockpage_u128 largest = ~std::uint64_t{0};
+  return {start, base, static_cast<std::uint64_t>(std::clamp(period, clockpage_u128{1}, largest)),
+          shift};
+}
+
+std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept {
+  return a > CLOCKPAGE_BOUND_UNKNOWN - b ? CLOCKPAGE_BOUND_UNKNOWN : a + b;
+}
+
+}  // namespace
+
+Steering::Steering(std::uint64_t frequency_hz, std::uint64_t quantum_ticks,
+                   const SteeringLimits& limits)
+    : limits_(limits),
+      quantum_ns_(whole_ns(nominal_period(frequency_hz) * quantum_ticks) + 1),
+      monotonic_(nominal_period(frequency_hz)),
+      raw_(nominal_period(frequency_hz)) {}
+
+void Steering::observe(const Observation& o) noexcept {
+  monotonic_.add({o.counter, o.monotonic, o.period, o.dither, o.noise_ns});
+  raw_.add({o.counter, o.raw, o.raw_period, 0, o.noise_ns});
+  last_ = o;
+  lost_ = false;
+  if (o.quality.synchronised && o.quality.max_error_ns) {
+    was_synchronised_ = true;
+    good_counter_ = o.counter;
+    good_bound_ns_ = *o.quality.max_error_ns;
+  }
+}
+
+void Steering::adopt(const Segment& newest) noexcept {
+  const std::uint8_t status = newest.terms.status;
+  if (newest.terms.utc_bound_ns == CLOCKPAGE_BOUND_UNKNOWN) return;
+  if (status != CLOCKPAGE_STATUS_SYNCHRONISED && status != CLOCKPAGE_STATUS_FREE_RUNNING) return;
+  was_synchronised_ = true;
+  good_counter_ = newest.tai.start;
+  good_bound_ns_ = newest.terms.utc_bound_ns;
+}
+
+std::uint64_t Steering::ns_since(std::uint64_t then, std::uint64_t counter) const noexcept {
+  const auto ticks = static_cast<std::int64_t>(counter - then);
+  return ticks <= 0 ? 0 : whole_ns(monotonic_.period() * static_cast<std::uint64_t>(ticks)) + 1;
+}
+
+Steering::Correction Steering::correct(const Tracker& tracker, Instant base, std::uint64_t start,
+                                       std::uint64_t end) const noexcept {
+  const auto ticks = static_cast<std::int64_t>(end - start);
+  const Instant wanted = tracker.predict(end);
+  const Period period = tracker.period();
+  const Period slack = period / kPpb * limits_.max_slew_ppb;
+  const Instant low = base + static_cast<Instant>(span(period - slack, ticks));
+  const Instant high = base + static_cast<Instant>(span(period + slack, ticks));
+  const Instant target = limit(wanted, low, high);
+  const std::uint64_t error = std::max(magnitude_ns(difference(base, tracker.predict(start))),
+                                       magnitude_ns(difference(target, wanted)));
+  return {target, error, target != wanted};
+}
+
+void Steering::set_offsets(const Terms& before, Terms& t) const noexcept {
+  const std::int64_t tai_offset = last_.tai_minus_realtime_ns.value_or(0);
+  t.utc_offset_ns = t.utc_offset_after_ns = tai_offset;
+  t.monotonic_offset_ns = last_.realtime_minus_monotonic_ns + tai_offset;
+  t.boottime_offset_ns = t.monotonic_offset_ns - last_.boottime_minus_monotonic_ns;
+  t.flags = last_.tai_minus_realtime_ns ? CLOCKPAGE_SEGMENT_TAI_KNOWN : 0;
+  // MONOTONIC is what is followed; what the others do against it is a step.
+  const std::int64_t tai_step = t.monotonic_offset_ns - before.monotonic_offset_ns;
+  const std::int64_t utc_step = t.utc_offset_ns - before.utc_offset_ns;
+  const std::int64_t boottime_step = t.boottime_offset_ns - before.boottime_offset_ns;
+  if (tai_step != 0) t.flags |= CLOCKPAGE_SEGMENT_TAI_STEP;
+  if (tai_step != utc_step) t.flags |= CLOCKPAGE_SEGMENT_REALTIME_STEP;
+  if (tai_step != boottime_step) t.flags |= CLOCKPAGE_SEGMENT_MONOTONIC_STEP;
+  t.epoch = before.epoch + ((t.flags & CLOCKPAGE_SEGMENT_DISCONTINUITY) != 0 ? 1 : 0);
+}
+
+void Steering::set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& t) const noexcept {
+  t.utc_bound_growth_frac = growth_frac(limits_.utc_growth_ppb);
+  t.local_bound_growth_frac = growth_frac(limits_.local_growth_ppb);
+  const std::uint64_t reading = error_ns + last_.noise_ns + quantum_ns_;
+  const std::uint64_t age = ns_since(last_.counter, start);
+  t.local_bound_ns =
+      saturating_add(reading, clockpage_mul_frac(age, t.local_bound_growth_frac) + 1);
+  if (!was_synchronised_) {
+    t.utc_bound_ns = CLOCKPAGE_BOUND_UNKNOWN;
+    return;
+  }
+  const std::uint64_t good_age = ns_since(good_counter_, start);
+  t.utc_bound_ns = saturating_add(saturating_add(good_bound_ns_, reading),
+                                  clockpage_mul_frac(good_age, t.utc_bound_growth_frac) + 1);
+}
+
+void Steering::set_status(bool limited, Terms& t) const noexcept {
+  const bool good = last_.quality.synchronised && !lost_ && !limited;
+  t.reason = last_.quality.reason;
+  if (limited) t.reason = CLOCKPAGE_REASON_CATCHING_UP;
+  if (lost_) t.reason = CLOCKPAGE_REASON_SOURCE_LOST;
+  if (good)
+    t.status = CLOCKPAGE_STATUS_SYNCHRONISED;
+  else
+    t.status = was_synchronised_ ? CLOCKPAGE_STATUS_FREE_RUNNING : CLOCKPAGE_STATUS_UNKNOWN;
+}
+
+Plan Steering::plan(const Segment& newest, std::uint64_t end) const noexcept {
+  const std::uint64_t start = newest.lease_end;
+  Plan plan;
+  plan.end = end;
+  set_offsets(newest.terms, plan.terms);
+  plan.tai_step_ns = plan.terms.monotonic_offset_ns - newest.terms.monotonic_offset_ns;
+  const Instant monotonic = add_ns(newest.tai.at(start), -newest.terms.monotonic_offset_ns);
+  const Correction tai = correct(monotonic_, monotonic, start, end);
+  const Correction raw = correct(raw_, newest.raw.at(start), start, end);
+  plan.tai_target = add_ns(tai.target, plan.terms.monotonic_offset_ns);
+  plan.raw_target = raw.target;
+  plan.period = (tai.target - monotonic) / (end - start);
+  set_bounds(start, std::max(tai.error_ns, raw.error_ns), plan.terms);
+  set_status(tai.limited, plan.terms);
+  return plan;
+}
+
+Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcept {
+  Plan last = plan(newest, end);
+  const auto ticks = static_cast<std::int64_t>(end - newest.lease_end);
+  last.period = monotonic_.period();
+  last.tai_target = add_ns(newest.tai.at(newest.lease_end), last.tai_step_ns) +
+                    static_cast<Instant>(span(last.period, ticks));
+  if (last.terms.status == CLOCKPAGE_STATUS_SYNCHRONISED)
+    last.terms.status = CLOCKPAGE_STATUS_FREE_RUNNING;
+  last.terms.reason = CLOCKPAGE_REASON_PRODUCER_STOPPED;
+  return last;
+}
+
+Segment Steering::first(std::uint64_t start, std::uint64_t end,
+                        std::uint32_t shift) const noexcept {
+  Segment segment;
+  Terms none;
+  set_offsets(none, segment.terms);
+  segment.terms.flags &= CLOCKPAGE_SEGMENT_TAI_KNOWN;  // there is no before to step from
+  segment.terms.epoch = 1;
+  segment.lease_end = end;
+  segment.tai = {start, add_ns(monotonic_.predict(start), segment.terms.monotonic_offset_ns),
+                 static_cast<std::uint64_t>(monotonic_.period() >> shift), shift};
+  segment.raw = {start, raw_.predict(start), static_cast<std::uint64_t>(raw_.period() >> shift),
+                 shift};
+  set_bounds(start, 1, segment.terms);
+  set_status(false, segment.terms);
+  return segment;
+}
+
+std::int64_t Steering::source_error_ns(const Segment& newest) const noexcept {
+  // Against the newest line, extended backwards where it begins after the observation.
+  const auto ticks = static_cast<std::int64_t>(last_.counter - newest.tai.start);
+  const Period period = Period{newest.tai.period_frac} << newest.tai.shift;
+  const Instant page = add_ns(newest.tai.base + static_cast<Instant>(span(period, ticks)),
+                              -newest.terms.monotonic_offset_ns);
+  return static_cast<std::int64_t>(difference(page, last_.monotonic) >> 64);
+}
+
+Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan) noexcept {
+  const std::uint64_t start = newest.lease_end;
+  const std::uint64_t end = page.scale().apply(plan.end);
+  // A scaled page's last tick lies a little before plan.end: by what scaling cuts off.
+  const Instant cut = page.scale().remainder(plan.end, plan.period);
+  Segment next;
+  next.lease_end = end;
+  next.terms = plan.terms;
+  next.tai = line_through(start, add_ns(newest.tai.at(start), plan.tai_step_ns), end,
+                          plan.tai_target - cut, page.shift());
+  next.raw = line_through(start, newest.raw.at(start), end, plan.raw_target - cut, page.shift());
+  return next;
+}
+
+}  // namespace clockpage::producer

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// Decides what the next segment is: the slope that brings the page's line to the source's
+// predicted value at the segment's end, steps, offsets, bounds and status.
+#pragma once
+
+#include <cstdint>
+
+#include "page_writer.hpp"
+#include "time_source.hpp"
+#include "tracker.hpp"
+
+namespace clockpage::producer {
+
+struct SteeringLimits {
+  // How far a slope may leave the source's own frequency to catch up.
+  std::uint64_t max_slew_ppb = 10'000'000;
+  // How fast a bound grows. UTC: as the kernel grows its own maxerror (MAXFREQ, 500 ppm).
+  // Local: the kernel may be steered from -500 to +500 ppm behind our back.
+  std::uint64_t utc_growth_ppb = 500'000;
+  std::uint64_t local_growth_ppb = 1'000'000;
+};
+
+// A decision, in terms of the host's counter; each page makes its own line from it.
+struct Plan {
+  std::uint64_t end = 0;         // host counter: the lease's end
+  Instant tai_target = 0;        // TAI there
+  Instant raw_target = 0;        // MONOTONIC_RAW there
+  Period period = 0;             // of TAI up to there, 2^-64 ns per host tick
+  std::int64_t tai_step_ns = 0;  // of the base, at start
+  Terms terms;
+};
+
+class Steering {
+ public:
+  Steering(std::uint64_t frequency_hz, std::uint64_t quantum_ticks, const SteeringLimits& limits);
+
+  // Takes in what the source says; nothing is forgotten when it says nothing.
+  void observe(const Observation& observation) noexcept;
+  void source_lost() noexcept { lost_ = true; }
+  [[nodiscard]] bool ready() const noexcept { return monotonic_.has_phase(); }
+
+  // Remembers from an adopted page that the clock was once synchronised.
+  void adopt(const Segment& newest) noexcept;
+
+  // The segment after `newest` (of an unscaled page), up to host counter `end`. Only when ready.
+  [[nodiscard]] Plan plan(const Segment& newest, std::uint64_t end) const noexcept;
+  // The same for the producer's last: mean frequency, no correction of phase.
+  [[nodiscard]] Plan last_plan(const Segment& newest, std::uint64_t end) const noexcept;
+  // The very first segment, from host counter `start`.
+  [[nodiscard]] Segment first(std::uint64_t start, std::uint64_t end,
+                              std::uint32_t shift) const noexcept;
+
+  // Page - source at the last observation, by the line of `newest` (signed ns, rounded down).
+  [[nodiscard]] std::int64_t source_error_ns(const Segment& newest) const noexcept;
+  [[nodiscard]] const Observation& observation() const noexcept { return last_; }
+  // Mean period of MONOTONIC, 2^-64 ns per host tick.
+  [[nodiscard]] Period period() const noexcept { return monotonic_.period(); }
+
+ private:
+  struct Correction {
+    Instant target;
+    std::uint64_t error_ns;  // the largest |page - source| over the segment
+    bool limited;
+  };
+  [[nodiscard]] Correction correct(const Tracker& tracker, Instant base, std::uint64_t start,
+                                   std::uint64_t end) const noexcept;
+  void set_offsets(const Terms& before, Terms& terms) const noexcept;
+  void set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& terms) const noexcept;
+  void set_status(bool limited, Terms& terms) const noexcept;
+  [[nodiscard]] std::uint64_t ns_since(std::uint64_t then, std::uint64_t counter) const noexcept;
+
+  SteeringLimits limits_;
+  std::uint64_t quantum_ns_;
+  Tracker monotonic_;
+  Tracker raw_;
+  Observation last_;
+  bool lost_ = false;
+  bool was_synchronised_ = false;
+  std::uint64_t good_counter_ = 0;   // when the last good bound held, host counter
+  std::uint64_t good_bound_ns_ = 0;  // that bound
+};
+
+// The page's own segment for a plan: begins where `newest` ends.
+Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan) noexcept;
+
+}  // namespace clockpage::producer

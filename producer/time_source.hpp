@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// What the producer follows.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "instant.hpp"
+
+namespace clockpage::producer {
+
+// What the source says of its own goodness.
+struct Quality {
+  bool synchronised = false;
+  std::uint8_t reason = 0;                    // CLOCKPAGE_REASON_*; why not
+  std::optional<std::uint64_t> max_error_ns;  // |source - UTC|; nothing: it does not say
+};
+
+// The source's five clocks at one counter value.
+struct Observation {
+  std::uint64_t counter = 0;  // host counter
+  Instant monotonic = 0;
+  Period period = 0;           // of MONOTONIC at this moment, 2^-64 ns per tick; 0: not known
+  Period dither = 0;           // by how much `period` may flicker around its mean
+  Instant raw = 0;             // MONOTONIC_RAW
+  Period raw_period = 0;       // 0: not known
+  std::uint64_t noise_ns = 0;  // half-width of the reading; 0: exact
+  std::int64_t realtime_minus_monotonic_ns = 0;
+  std::int64_t boottime_minus_monotonic_ns = 0;
+  std::optional<std::int64_t> tai_minus_realtime_ns;  // nothing: not known
+  Quality quality;
+};
+
+enum class ObserveResult {
+  ok,
+  lost,               // could not be read this time
+  counter_untrusted,  // the source no longer trusts the counter: nothing published holds
+};
+
+class TimeSource {
+ public:
+  virtual ~TimeSource() = default;
+  // Reads the source at a counter value not before the call. Not thread-safe.
+  virtual ObserveResult observe(Observation& observation) noexcept = 0;
+  // At most 15 characters; written to the page.
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+  // For people: how it was proven, or what it fell back from.
+  [[nodiscard]] virtual std::string description() const = 0;
+};
+
+}  // namespace clockpage::producer

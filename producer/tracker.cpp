@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include "tracker.hpp"
+
+#include <algorithm>
+
+namespace clockpage::producer {
+
+const Phase& Tracker::back(std::size_t age) const noexcept {
+  return ring_[(newest_ + kNoisyWindow - age) % kNoisyWindow];
+}
+
+void Tracker::push(const Phase& phase) noexcept {
+  newest_ = (newest_ + 1) % kNoisyWindow;
+  ring_[newest_] = phase;
+  count_ = std::min(count_ + 1, kNoisyWindow);
+}
+
+void Tracker::forget_all_but(std::size_t count) noexcept { count_ = std::min(count_, count); }
+
+Instant Tracker::predict(std::uint64_t counter) const noexcept {
+  return anchor_ +
+         static_cast<Instant>(span(period_, static_cast<std::int64_t>(counter - anchor_counter_)));
+}
+
+void Tracker::add(const Phase& phase) noexcept {
+  // A reading that does not advance carries nothing, and would divide by zero.
+  if (count_ > 0 && static_cast<std::int64_t>(phase.counter - back(0).counter) <= 0) return;
+  push(phase);
+  if (phase.noise_ns == 0)
+    update_exact();
+  else
+    update_noisy();
+}
+
+void Tracker::update_exact() noexcept {
+  const Phase& last = back(0);
+  anchor_counter_ = last.counter;
+  anchor_ = last.value;
+  forget_all_but(kExactWindow);
+  if (count_ >= 2) {
+    const Phase& first = back(count_ - 1);
+    period_ = (last.value - first.value) / (last.counter - first.counter);
+  }
+  if (last.period == 0) return;
+  const Period distance = last.period > period_ ? last.period - period_ : period_ - last.period;
+  if (count_ < 2 || distance > last.dither + last.dither / 2) {
+    period_ = last.period;
+    forget_all_but(1);
+  }
+}
+
+// Least squares over readings relative to the line through the latest one with the present
+// period: all quantities are then small, and doubles lose nothing that the noise has not.
+void Tracker::update_noisy() noexcept {
+  const Phase& last = back(0);
+  if (count_ >= 3) {
+    const auto residual = difference(last.value, predict(last.counter));
+    const std::uint64_t tolerance = 4 * last.noise_ns + 100;
+    misses_ = magnitude_ns(residual) > tolerance ? misses_ + 1 : 0;
+    // Once is a disturbed reading; twice in a row is a steered clock.
+    if (misses_ >= 2) {
+      forget_all_but(2);
+      misses_ = 0;
+    } else if (misses_ == 1) {
+      return;
+    }
+  }
+  double sum_x = 0;
+  double sum_y = 0;
+  double sum_xx = 0;
+  double sum_xy = 0;
+  const auto n = static_cast<double>(count_);
+  for (std::size_t age = 0; age < count_; age++) {
+    const Phase& p = back(age);
+    const auto ticks = static_cast<std::int64_t>(p.counter - last.counter);
+    const auto x = static_cast<double>(ticks);
+    const auto line = last.value + static_cast<Instant>(span(period_, ticks));
+    const double y = to_double_ns(difference(p.value, line));
+    sum_x += x;
+    sum_y += y;
+    sum_xx += x * x;
+    sum_xy += x * y;
+  }
+  const double spread = n * sum_xx - sum_x * sum_x;
+  const double slope = count_ >= 2 && spread > 0 ? (n * sum_xy - sum_x * sum_y) / spread : 0;
+  const double offset = (sum_y - slope * sum_x) / n;
+  anchor_counter_ = last.counter;
+  anchor_ = last.value + static_cast<Instant>(static_cast<InstantDelta>(offset * 0x1p64));
+  period_ += static_cast<Period>(static_cast<InstantDelta>(slope * 0x1p64));
+}
+
+}  // namespace clockpage::producer

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace clockpage::tool {
+
+/// What the command line asked for, to be run once it is known to be right. Returns an ExitCode,
+/// throws Failure.
+using Run = std::function<int()>;
+
+/// Options of every subcommand.
+struct CommonOptions {
+  std::string directory;  // never empty after parsing
+  bool json = false;
+};
+
+void add_common_options(CLI::App& command, CommonOptions& options);
+/// --for SECONDS; nullopt: not given.
+void add_for_option(CLI::App& command, std::optional<double>& seconds, const std::string& help);
+/// --clock NAME; `clock` is a CLOCKPAGE_* clock number.
+void add_clock_option(CLI::App& command, std::optional<int>& clock, const std::string& help);
+
+/// Each adds one subcommand to `app`, which sets `run` if it is the one that was chosen.
+void add_read_command(CLI::App& app, Run& run);
+void add_watch_command(CLI::App& app, Run& run);
+void add_status_command(CLI::App& app, Run& run);
+void add_compare_command(CLI::App& app, Run& run);
+void add_verify_command(CLI::App& app, Run& run);
+
+}  // namespace clockpage::tool

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#include "exchange.hpp"
+
+#include <gtest/gtest.h>
+
+namespace clockpage::tool {
+namespace {
+
+Reading reading_at(int64_t ns, uint8_t format = CLOCKPAGE_FORMAT_UNSCALED, uint32_t flags = 0) {
+  Reading reading;
+  reading.ns = ns;
+  reading.epoch = 1;
+  reading.format = format;
+  reading.flags = flags;
+  reading.valid = true;
+  return reading;
+}
+
+constexpr uint8_t kUnscaled = CLOCKPAGE_FORMAT_UNSCALED;
+constexpr uint8_t kScaled = CLOCKPAGE_FORMAT_SCALED;
+
+TEST(OrderTest, AllowsEqualAndForbidsOneNanosecondBackWithinAFormat) {
+  for (uint8_t format : {kUnscaled, kScaled}) {
+    EXPECT_EQ(order_of(reading_at(100, format), reading_at(100, format)), Order::kInOrder);
+    EXPECT_EQ(order_of(reading_at(100, format), reading_at(99, format)), Order::kBackward);
+  }
+}
+
+TEST(OrderTest, AllowsTwoNanosecondsAcrossFormatsAndForbidsThree) {
+  EXPECT_EQ(order_of(reading_at(100, kUnscaled), reading_at(98, kScaled)), Order::kInOrder);
+  EXPECT_EQ(order_of(reading_at(100, kUnscaled), reading_at(97, kScaled)), Order::kBackward);
+  EXPECT_EQ(order_of(reading_at(100, kScaled), reading_at(98, kUnscaled)), Order::kInOrder);
+  EXPECT_EQ(order_of(reading_at(100, kScaled), reading_at(97, kUnscaled)), Order::kBackward);
+}
+
+TEST(OrderTest, TellsBackwardStepsWithAnOverdueReadApart) {
+  const Reading leased = reading_at(100);
+  const Reading overdue = reading_at(50, kUnscaled, CLOCKPAGE_TIME_OVERDUE);
+  const Reading later_overdue = reading_at(200, kUnscaled, CLOCKPAGE_TIME_OVERDUE);
+  EXPECT_EQ(order_of(leased, overdue), Order::kOverdueBackward);
+  EXPECT_EQ(order_of(later_overdue, leased), Order::kOverdueBackward);
+  EXPECT_EQ(order_of(leased, later_overdue), Order::kInOrder);
+}
+
+TEST(OrderTest, DoesNotCompareAcrossEpochs) {
+  Reading stepped = reading_at(1);
+  stepped.epoch = 2;
+  EXPECT_EQ(order_of(reading_at(100), stepped), Order::kOtherEpoch);
+}
+
+TEST(CountExchangeTest, CountsEachKindAndKeepsTheFirstOffences) {
+  ExchangeTally tally;
+  count_exchange(tally, 1, reading_at(100), reading_at(101));
+  for (uint64_t i = 0; i < 10; i++)
+    count_exchange(tally, 2 + i, reading_at(100), reading_at(90 - static_cast<int64_t>(i)));
+  count_exchange(tally, 12, reading_at(500, kUnscaled, CLOCKPAGE_TIME_OVERDUE), reading_at(1));
+  Reading stepped = reading_at(1);
+  stepped.epoch = 2;
+  count_exchange(tally, 13, reading_at(100), stepped);
+  EXPECT_EQ(tally.exchanges, 13u);
+  EXPECT_EQ(tally.backward, 10u);
+  EXPECT_EQ(tally.largest_backward_ns, 19);
+  EXPECT_EQ(tally.overdue_backward, 1u);
+  EXPECT_EQ(tally.largest_overdue_backward_ns, 499);
+  EXPECT_EQ(tally.other_epoch, 1u);
+  ASSERT_EQ(tally.offences, tally.offence.size());
+  EXPECT_EQ(tally.offence[0].message, 2u);
+  EXPECT_EQ(tally.offence[0].own.ns, 90);
+}
+
+TEST(CountExchangeTest, DoesNotCountWhatCouldNotBeRead) {
+  ExchangeTally tally;
+  count_exchange(tally, 1, Reading(), reading_at(1));
+  count_exchange(tally, 2, reading_at(1), Reading());
+  EXPECT_EQ(tally.exchanges, 0u);
+}
+
+}  // namespace
+}  // namespace clockpage::tool

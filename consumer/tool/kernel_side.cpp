@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include "kernel_side.hpp"
+
+#include <clockpage/counter.h>
+#include <time.h>
+
+namespace clockpage::tool {
+namespace {
+
+// Enough for one window without an interrupt in it; more would only cost time.
+constexpr int kBrackets = 8;
+
+}  // namespace
+
+KernelSide KernelSide::choose(bool force_bracket) {
+  KernelSide side;
+  if (force_bracket) {
+    side.detail_ = "asked for";
+    return side;
+  }
+  auto proof = KernelClock::prove();
+  if (const std::string* refused = std::get_if<std::string>(&proof)) {
+    side.detail_ = *refused;
+  } else {
+    side.exact_ = std::get<KernelClock>(proof);
+    side.detail_ = side.exact_->layout_name();
+  }
+  return side;
+}
+
+std::optional<KernelSample> KernelSide::sample(int clock) const {
+  return exact_ ? sample_exact(clock) : sample_bracket(clock);
+}
+
+// A counter value belongs to a snapshot if the kernel did not rewrite its data around it: what
+// the vDSO's own sequence check ensures.
+std::optional<KernelSample> KernelSide::sample_exact(int clock) const {
+  KernelClockSnapshot before, after;
+  for (int attempt = 0; attempt < 4; attempt++) {
+    if (!exact_->read(before)) return std::nullopt;
+    KernelSample sample;
+    sample.counter = clockpage_counter_ordered();
+    if (!exact_->read(after)) return std::nullopt;
+    if (before.seq != after.seq) continue;
+    const auto ns = evaluate(before, clock, sample.counter);
+    if (!ns) return std::nullopt;
+    sample.ns = *ns;
+    return sample;
+  }
+  return std::nullopt;
+}
+
+std::optional<KernelSample> KernelSide::sample_bracket(int clock) {
+  std::optional<KernelSample> best;
+  for (int i = 0; i < kBrackets; i++) {
+    timespec now = {};
+    const uint64_t before = clockpage_counter_ordered();
+    if (clock_gettime(clock, &now) != 0) return std::nullopt;
+    const uint64_t width = clockpage_counter_ordered() - before;
+    if (best && best->window_ticks <= width) continue;
+    best =
+        KernelSample{before + width / 2, int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec, width};
+  }
+  return best;
+}
+
+}  // namespace clockpage::tool

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+#include "page.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+#include "exit_code.hpp"
+#include "format.hpp"
+
+namespace clockpage::tool {
+namespace {
+
+using Word [[gnu::may_alias]] = uint64_t;
+
+// Word by word, each one relaxed atomic: the writer may be at work.
+template <class T>
+T copy_words(const T& shared) {
+  static_assert(sizeof(T) % sizeof(uint64_t) == 0);
+  std::array<uint64_t, sizeof(T) / sizeof(uint64_t)> words;
+  const auto* from = reinterpret_cast<const Word*>(&shared);
+  for (size_t i = 0; i < words.size(); i++) words[i] = CLOCKPAGE_LOAD(from[i]);
+  T copy;
+  std::memcpy(&copy, words.data(), sizeof copy);
+  return copy;
+}
+
+clockpage_reader reader_of(const clockpage_region* region, uint8_t format,
+                           const std::string& file) {
+  const clockpage_data_page* page = clockpage_page_of(region, format, 0);
+  clockpage_reader reader = {};
+  if (!page)
+    throw Failure(file, fmt::format("has no {} page",
+                                    format == CLOCKPAGE_FORMAT_SCALED ? "scaled" : "unscaled"));
+  if (int error = clockpage_reader_init(&reader, page, CLOCKPAGE_PAGE_SIZE); error)
+    throw Failure(file, clockpage_strerror(error));
+  return reader;
+}
+
+}  // namespace
+
+Page Page::open(const std::string& directory) {
+  clockpage_open_options options = {};
+  options.size = sizeof options;
+  options.directory = directory.c_str();
+  clockpage_open_error error = {};
+  clockpage_region* region = nullptr;
+  if (clockpage_open(&options, &region, &error) != 0) throw Failure("", error.where);
+
+  Page page;
+  page.region_.reset(region);
+  page.file_ = directory + "/" CLOCKPAGE_REGION_FILE;
+  page.directory_ = clockpage_directory_of(region);
+  page.unscaled_ = reader_of(region, CLOCKPAGE_FORMAT_UNSCALED, page.file_);
+  page.scaled_ = reader_of(region, CLOCKPAGE_FORMAT_SCALED, page.file_);
+  page.scale_ratio_ = CLOCKPAGE_LOAD(page.scaled_.page->scale_ratio);
+  page.scale_frac_bits_ = CLOCKPAGE_LOAD(page.scaled_.page->scale_frac_bits);
+  page.frequency_hz_ = CLOCKPAGE_LOAD(page.unscaled_.page->counter_frequency_hz);
+  return page;
+}
+
+int64_t Page::ticks_to_ns(int64_t ticks) const {
+  const double ns = static_cast<double>(ticks) * 1e9 / static_cast<double>(frequency_hz_);
+  return std::llround(std::clamp(ns, -9.2e18, 9.2e18));
+}
+
+NewestSegment Page::newest() const {
+  NewestSegment newest;
+  for (int attempt = 0; attempt < 1000; attempt++) {
+    newest.index = clockpage_load_index(&data().index);
+    newest.counter = clockpage_counter_ordered();
+    newest.segment = copy_words(data().segment[newest.index % CLOCKPAGE_SEGMENT_COUNT]);
+    newest.revoked = CLOCKPAGE_LOAD(data().revoked);
+    clockpage_fence_before_recheck();
+    if (CLOCKPAGE_LOAD(data().index) != newest.index) continue;
+    const auto margin = static_cast<int64_t>(newest.segment.lease_end - newest.counter);
+    newest.lease_margin_ns = ticks_to_ns(margin);
+    return newest;
+  }
+  throw Failure(file_, clockpage_strerror(CLOCKPAGE_E_BUSY));
+}
+
+clockpage_diagnostics Page::diagnostics() const { return copy_words(data().diagnostics); }
+
+std::string Page::source() const {
+  const clockpage_diagnostics words = diagnostics();
+  std::string name;
+  for (uint8_t byte : words.source) {
+    if (byte == 0) break;
+    name += byte >= 0x21 && byte <= 0x7e ? static_cast<char>(byte) : '?';
+  }
+  return name;
+}
+
+void Page::require_kernel_source(const std::string& why) const {
+  const std::string name = source();
+  if (name == "sim") throw Failure(file_, "the source is sim, not the kernel's clock: " + why);
+}
+
+int require_synchronised(const Page& page, uint8_t status, uint8_t reason, bool overdue) {
+  if (status == CLOCKPAGE_STATUS_SYNCHRONISED) return kOk;
+  fmt::print(stderr, "clockpage: {}: not synchronised: {}: {}\n", page.file(), status_name(status),
+             overdue ? std::string("nothing has been published since the lease ended")
+                     : reason_words(reason));
+  return kNotSynchronised;
+}
+
+}  // namespace clockpage::tool

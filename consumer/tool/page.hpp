@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <clockpage/clockpage.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace clockpage::tool {
+
+/// A consistent copy of the newest segment, and a counter value read right after the index.
+struct NewestSegment {
+  uint64_t index = 0;
+  uint64_t counter = 0;
+  uint64_t revoked = 0;
+  clockpage_segment segment = {};
+  /// lease_end - counter, ns; negative: overdue by that much.
+  int64_t lease_margin_ns = 0;
+};
+
+/// The region of one directory, mapped read-only: what every subcommand begins with. The time is
+/// read through the unsmeared pages. Constant once open: threads may share it.
+class Page {
+ public:
+  /// Throws Failure with the library's line.
+  static Page open(const std::string& directory);
+
+  const std::string& file() const { return file_; }
+  const clockpage_directory_page& directory() const { return *directory_; }
+  const clockpage_reader& unscaled() const { return unscaled_; }
+  /// Input: scaled_counter(). Not meant for `now` on a host.
+  const clockpage_reader& scaled() const { return scaled_; }
+  const clockpage_data_page& data() const { return *unscaled_.page; }
+
+  /// The scaled page's counter at this moment, ordered after earlier loads.
+  uint64_t scaled_counter() const {
+    return clockpage_scale_counter(clockpage_counter_ordered(), scale_ratio_, scale_frac_bits_);
+  }
+
+  /// Host counter ticks in ns, nominally; signed, saturates.
+  int64_t ticks_to_ns(int64_t ticks) const;
+  NewestSegment newest() const;
+  /// The producer's words about itself; not consistent with each other.
+  clockpage_diagnostics diagnostics() const;
+  /// Name of the time source, without padding; whatever is no printable ASCII becomes '?'.
+  std::string source() const;
+  /// Throws Failure unless the source is the kernel's clock.
+  void require_kernel_source(const std::string& why) const;
+
+ private:
+  Page() = default;
+
+  struct Close {
+    void operator()(clockpage_region* region) const { clockpage_close(region); }
+  };
+  std::unique_ptr<clockpage_region, Close> region_;
+  std::string file_;
+  const clockpage_directory_page* directory_ = nullptr;
+  clockpage_reader unscaled_ = {};
+  clockpage_reader scaled_ = {};
+  uint64_t scale_ratio_ = 1;
+  uint8_t scale_frac_bits_ = 0;
+  uint64_t frequency_hz_ = 1;
+};
+
+/// For exit code 3: prints one line and returns kNotSynchronised unless `status` is synchronised.
+int require_synchronised(const Page& page, uint8_t status, uint8_t reason, bool overdue);
+
+}  // namespace clockpage::tool

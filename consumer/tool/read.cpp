@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+//
+// clockpage read: the clocks, once, all at one counter value.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "commands.hpp"
+#include "exit_code.hpp"
+#include "format.hpp"
+#include "page.hpp"
+
+namespace clockpage::tool {
+namespace {
+
+struct ReadOptions {
+  CommonOptions common;
+  std::optional<int> clock;
+  bool require_sync = false;
+};
+
+struct Reading {
+  int clock = 0;
+  int error = 0;
+  clockpage_time time = {};
+};
+
+std::vector<Reading> read_clocks(const Page& page, std::optional<int> only) {
+  std::vector<Reading> readings;
+  // A writer that publishes in every pass is not to be expected twice running.
+  for (int attempt = 0; attempt < 100; attempt++) {
+    const uint64_t counter = clockpage_counter_ordered();
+    bool again = false;
+    readings.clear();
+    for (int clock : kClocks) {
+      if (only && clock != *only) continue;
+      Reading reading;
+      reading.clock = clock;
+      reading.error = clockpage_at_bounds(&page.unscaled(), clock, counter, &reading.time);
+      again |= reading.error == CLOCKPAGE_E_BUSY || reading.error == CLOCKPAGE_E_DISCONTINUITY;
+      readings.push_back(reading);
+    }
+    if (!again) break;
+  }
+  return readings;
+}
+
+void print_text(const std::vector<Reading>& readings) {
+  for (const Reading& reading : readings) {
+    const clockpage_time& time = reading.time;
+    if (reading.error == CLOCKPAGE_E_TAI_UNKNOWN) {
+      fmt::print("{:<9}  unknown: the page does not know TAI - UTC\n", clock_name(reading.clock));
+    } else if (reading.error) {
+      fmt::print("{:<9}  error: {}\n", clock_name(reading.clock),
+                 clockpage_strerror(reading.error));
+    } else {
+      fmt::print("{:<9}  {:>33}  {:>19} ns  +- {:<10}  {}{}\n", clock_name(reading.clock),
+                 clock_text(reading.clock, time.ns), time.ns, bound_text(bound_of(time)),
+                 status_name(time.status),
+                 time.flags & CLOCKPAGE_TIME_OVERDUE ? ", overdue: provisional" : "");
+    }
+  }
+}
+
+nlohmann::ordered_json json_of(const Reading& reading) {
+  nlohmann::ordered_json json;
+  json["error"] = reading.error;
+  if (reading.error) {
+    json["error_text"] = clockpage_strerror(reading.error);
+    return json;
+  }
+  const clockpage_time& time = reading.time;
+  const auto bound = bound_of(time);
+  json["ns"] = time.ns;
+  json["bound_ns"] = bound ? nlohmann::ordered_json(*bound) : nlohmann::ordered_json();
+  json["earliest_ns"] = bound ? nlohmann::ordered_json(time.earliest_ns) : nlohmann::ordered_json();
+  json["latest_ns"] = bound ? nlohmann::ordered_json(time.latest_ns) : nlohmann::ordered_json();
+  json["counter"] = time.counter;
+  json["epoch"] = time.epoch;
+  json["status"] = status_name(time.status);
+  json["reason"] = reason_name(time.reason);
+  json["overdue"] = (time.flags & CLOCKPAGE_TIME_OVERDUE) != 0;
+  return json;
+}
+
+int run_read(const ReadOptions& options) {
+  const Page page = Page::open(options.common.directory);
+  const std::vector<Reading> readings = read_clocks(page, options.clock);
+  if (options.common.json) {
+    nlohmann::ordered_json json;
+    json["file"] = page.file();
+    for (const Reading& reading : readings)
+      json["clocks"][std::string(clock_name(reading.clock))] = json_of(reading);
+    fmt::print("{}\n", json.dump(2));
+  } else {
+    print_text(readings);
+  }
+  for (const Reading& reading : readings)
+    if (reading.error && reading.error != CLOCKPAGE_E_TAI_UNKNOWN)
+      throw Failure(page.file(), clockpage_strerror(reading.error));
+  if (!options.require_sync) return kOk;
+  clockpage_time time;
+  if (int error = clockpage_now_bounds(&page.unscaled(), CLOCKPAGE_REALTIME, &time); error)
+    throw Failure(page.file(), clockpage_strerror(error));
+  return require_synchronised(page, time.status, time.reason, time.flags & CLOCKPAGE_TIME_OVERDUE);
+}
+
+}  // namespace
+
+void add_read_command(CLI::App& app, Run& run) {
+  auto options = std::make_shared<ReadOptions>();
+  CLI::App* command = app.add_subcommand("read", "Read the clocks once");
+  add_common_options(*command, options->common);
+  add_clock_option(*command, options->clock,
+                   "Only this clock: realtime, tai, monotonic, raw or boottime");
+  command->add_flag("--require-sync", options->require_sync, "Exit 3 unless synchronised");
+  command->callback([&run, options] { run = [options] { return run_read(*options); }; });
+}
+
+}  // namespace clockpage::tool

@@ -37,7 +37,8 @@ int run_command_line(int argc, char** argv) {
   add_compare_command(app, run);
   add_verify_command(app, run);
   // CLI11 would only say that a subcommand is missing.
-  if (argc > 1 && argv[1][0] != '-' && !app.get_subcommand_no_throw(argv[1]))
+  const auto is_named = [&](const CLI::App* command) { return command->check_name(argv[1]); };
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty())
     return report(fmt::format("no such subcommand: {} (see clockpage --help)", argv[1]), kUsage);
   try {
     app.parse(argc, argv);

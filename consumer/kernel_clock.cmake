@@ -8,6 +8,4 @@ set_target_properties(clockpage_kernel_clock PROPERTIES POSITION_INDEPENDENT_COD
 if(BUILD_TESTING)
   clockpage_add_test(kernel_clock_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/kernel_clock_test.cpp
                      LIBRARIES clockpage_kernel_clock)
-  clockpage_add_test(vdso_trap_test SOURCES ${PROJECT_SOURCE_DIR}/tests/vdso_trap_test.cpp
-                     LIBRARIES clockpage_kernel_clock)
 endif()

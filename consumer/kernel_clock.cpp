@@ -85,24 +85,25 @@ struct Slope {
 };
 
 // arch/x86/include/asm/vdso/gettimeofday.h: vdso_calc_ns (6.10 and later), the product in 64
-// bits while it fits, else in 128. Bit 63 of the delta is not looked at, bit 62 is its sign: a
-// counter a little behind cycle_last (TSCs that are not quite in step) reads as cycle_last.
+// bits while it fits, else in 128. Bit 63 of the counter (see __arch_get_hw_counter there) and of
+// the delta is not looked at, bit 62 of the delta is its sign: a counter a little behind
+// cycle_last (TSCs that are not quite in step) reads as cycle_last.
 std::uint64_t elapsed_ns(const Slope& slope, std::uint64_t counter, std::uint64_t base) noexcept {
-  const std::uint64_t delta = counter - slope.cycle_last;
+  constexpr std::uint64_t kLow63 = ~(std::uint64_t{1} << 63);
+  const std::uint64_t delta = (counter & kLow63) - slope.cycle_last;
   if (delta <= slope.max_cycles) return (delta * slope.mult + base) >> slope.shift;
   if (delta & std::uint64_t{1} << 62) return base >> slope.shift;
-  const unsigned __int128 product =
-      static_cast<unsigned __int128>(delta & ~(std::uint64_t{1} << 63)) * slope.mult;
+  const unsigned __int128 product = static_cast<unsigned __int128>(delta & kLow63) * slope.mult;
   return static_cast<std::uint64_t>((product + base) >> slope.shift);
 }
 
 // The same file's vdso_calc_delta (before 6.10): the product wraps at 64 bits. 2^62 ticks away
-// from cycle_last the kernels up to 6.6 and those after differ.
+// from cycle_last, and with bit 63 of the counter set, the older and the newer of them differ.
 std::optional<std::uint64_t> elapsed_ns_wrapping(const Slope& slope, std::uint64_t counter,
                                                  std::uint64_t base) noexcept {
   constexpr std::int64_t kLimit = std::int64_t{1} << 62;
   const auto delta = static_cast<std::int64_t>(counter - slope.cycle_last);
-  if (delta >= kLimit || delta <= -kLimit) return std::nullopt;
+  if (counter >> 63 || delta >= kLimit || delta <= -kLimit) return std::nullopt;
   const std::uint64_t ahead = delta > 0 ? static_cast<std::uint64_t>(delta) : 0;
   return (ahead * slope.mult + base) >> slope.shift;
 }
@@ -139,8 +140,7 @@ struct alignas(8) Image {
 
 std::optional<std::int64_t> evaluate(const KernelClockSnapshot& snapshot, int clock,
                                      std::uint64_t counter) noexcept {
-  if (counter >> 63 || snapshot.clock_mode != kKernelClockModeTsc || !is_kernel_clock(clock))
-    return std::nullopt;
+  if (snapshot.clock_mode != kKernelClockModeTsc || !is_kernel_clock(clock)) return std::nullopt;
   const Slope slope = clock == kRaw ? Slope{snapshot.raw_cycle_last, snapshot.raw_max_cycles,
                                             snapshot.raw_mult, snapshot.raw_shift}
                                     : Slope{snapshot.cycle_last, snapshot.max_cycles, snapshot.mult,

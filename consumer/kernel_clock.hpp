@@ -55,10 +55,12 @@ inline constexpr std::int32_t kKernelClockModeTimeNamespace = 0x7fffffff;
 
 // The ns since the clock's epoch that the kernel's vDSO returns for `clock` (a clockid_t) when
 // it reads `counter`: to the nanosecond, for counters before cycle_last and for deltas beyond
-// max_cycles too. nullopt where the vDSO would make the system call instead: most significant
-// bit of the counter set, clock mode not TSC, clock not one of kKernelClocks. nullopt also
-// where no one answer exists: without max_cycles and 2^62 ticks or more away from cycle_last
-// (kernels before 6.10 differ there), or beyond the range of int64_t. Pure, thread-safe.
+// max_cycles too. With max_cycles the counter's most significant bit is ignored, as the kernel
+// does since 6.10 at the latest. nullopt where the vDSO would make the system call instead: clock
+// mode not TSC, clock not one of kKernelClocks, and, without max_cycles, most significant bit set.
+// nullopt also where no one answer exists: without max_cycles and 2^62 ticks or more away from
+// cycle_last (kernels before 6.10 differ there), or beyond the range of int64_t. Pure,
+// thread-safe.
 std::optional<std::int64_t> evaluate(const KernelClockSnapshot& snapshot, int clock,
                                      std::uint64_t counter) noexcept;
 

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Makes the golden pages and their expected results (see README.md). Deterministic.
+
+  generate.py                 writes the files beside this script
+  generate.py --check         exit 1 unless they are there already, byte for byte
+  generate.py --output DIR    writes them to DIR
+"""
+
+import json
+import pathlib
+import random
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent))
+
+import check_tables  # noqa: E402  (the layout comes from the spec's own tables)
+import model  # noqa: E402
+import pages  # noqa: E402
+
+ROWS = check_tables.spec_layout((HERE.parent / "clockpage.md").read_text(encoding="utf-8"), [])[0]
+
+
+def put(image, base, struct, field, value):
+    offset, size = ROWS[struct][field]
+    data = value if isinstance(value, bytes) else (value % 2**(8 * size)).to_bytes(size, "little")
+    assert len(data) == size and (isinstance(value, bytes) or -2**63 <= value < 2**64)
+    image[base + offset:base + offset + size] = data
+
+
+def split(fields, name, value):
+    """A time of whole ns and 2^-64 ns into its two words."""
+    units = value * 2**64
+    assert units.denominator == 1 and 0 <= units < 2**126
+    fields[name + "_ns"], fields[name + "_frac"] = divmod(int(units), 2**64)
+
+
+def segment_fields(s):
+    fields = {name: getattr(s, name) for name in ROWS["clockpage_segment"] if hasattr(s, name)}
+    split(fields, "tai", s.tai)
+    split(fields, "raw", s.raw)
+    for name in ("tai", "raw"):
+        units = getattr(s, name + "_period") * 2**64
+        assert units.denominator == 1 and 0 < units < 2**64
+        fields[name + "_period_frac"] = int(units)
+    for name in ("number", "start", "lease_end", "epoch"):
+        fields[name] %= 2**64
+    return fields
+
+
+def page_bytes(page):
+    image = bytearray(4096)
+    data = "clockpage_data_page"
+    header = {
+        "magic": b"CLKPGDAT", "abi_major": 1, "abi_minor": 0, "size": 4096, "counter_kind": 1, "format": page.format,
+        "smear": page.smear, "delta_shift": page.shift, "segment_count": 16, "segment_size": 192,
+        "segment_offset": 1024, "counter_frequency_hz": page.frequency_hz, "scale_ratio": page.scale_ratio,
+        "scale_frac_bits": page.scale_frac_bits, "generation": 0x6765_6E65_7261_7465,
+        "index": page.newest.number % 2**64, "revoked": page.revoked}
+    for field, value in header.items():
+        put(image, 0, data, field, value)
+    ring, slot_size = ROWS[data]["segment"][0], 192
+    first = page.segments[0]
+    before_first = ring + (first.number - 1) % 16 * slot_size
+    for field in ("start", "lease_end"):  # 5.1: a segment of length zero, for there is no history
+        put(image, before_first, "clockpage_segment", field, first.start % 2**64)
+    for s in page.segments[-16:]:
+        for field, value in segment_fields(s).items():
+            put(image, ring + s.number % 16 * slot_size, "clockpage_segment", field, value)
+    if page.pen:
+        under_pen = ring + (page.newest.number + 1) % 16 * slot_size
+        image[under_pen:under_pen + slot_size] = random.Random(page.name).randbytes(slot_size)
+    return bytes(image)
+
+
+def text_of(page, rows):
+    lines = [f"# {page.about}", "# " + " ".join(model.COLUMNS), *(" ".join(map(str, row)) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def json_of(page, rows):
+    body = ",\n".join("    " + json.dumps([str(value) for value in row]) for row in rows)
+    head = json.dumps({"page": page.name + ".page", "about": page.about, "columns": model.COLUMNS}, indent=2)
+    return head[:-2] + ',\n  "cases": [\n' + body + "\n  ]\n}\n"
+
+
+def check_formats_agree(host, scaled):
+    """5.1: the same instant on both formats differs by less than 1 ns before rounding."""
+    rng = random.Random(2)
+    for s in host.segments:
+        for _ in range(200):
+            counter = rng.randrange(s.start, s.lease_end)
+            tick = counter * scaled.scale_ratio >> scaled.scale_frac_bits
+            twin = [t for t in scaled.segments if t.start <= tick][-1]
+            if tick < twin.lease_end:
+                assert abs(twin.tai_at(tick, scaled.shift) - s.tai_at(counter, 0)) < 1
+
+
+def header_files():
+    rows = []
+    for name, length, patches, error in pages.header_cases():
+        patch = ",".join(f"{offset}:{data.hex()}" for offset, data in patches.items()) or "-"
+        rows.append((name, length, patch, error))
+    text = "".join(" ".join(map(str, row)) + "\n" for row in rows)
+    columns = ("name", "length", "patch", "error")
+    body = ",\n".join("    " + json.dumps(dict(zip(columns, row))) for row in rows)
+    about = "unscaled.page, `length` readable bytes, with the bytes at the offsets of `patch` (hex) replaced"
+    return {
+        "headers.cases": f"# {about}\n# {' '.join(columns)}\n{text}".encode(),
+        "headers.json": ('{\n  "page": "unscaled.page",\n' + f'  "about": {json.dumps(about)},\n  "cases": [\n{body}\n'
+                         + "  ]\n}\n").encode()}
+
+
+def all_files():
+    files = header_files()
+    made = pages.all_pages()
+    check_formats_agree(made[0], made[1])
+    for page in made:
+        rows = [model.expected(page, clock, counter) for clock, counter in page.cases]
+        files[page.name + ".page"] = page_bytes(page)
+        files[page.name + ".cases"] = text_of(page, rows).encode()
+        files[page.name + ".json"] = json_of(page, rows).encode()
+    files["pages.list"] = "".join(page.name + "\n" for page in made).encode()
+    return files
+
+
+def main(arguments):
+    files = all_files()
+    if arguments == ["--check"]:
+        there = {p.name for p in HERE.iterdir() if p.suffix in (".page", ".cases", ".json", ".list")}
+        wrong = sorted(there ^ set(files)) + [
+            name for name in sorted(there & set(files)) if (HERE / name).read_bytes() != files[name]]
+        for name in wrong:
+            print(f"spec/vectors/{name} is not what generate.py makes")
+        return 1 if wrong else 0
+    if arguments[:1] not in ([], ["--output"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    output = pathlib.Path(arguments[1]) if arguments else HERE
+    output.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (output / name).write_bytes(data)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

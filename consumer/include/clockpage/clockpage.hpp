@@ -143,7 +143,9 @@ class region
 	}
 	static clockpage_reader withdrawn_reader() noexcept
 	{
-		return {&detail::withdrawn_page, 0};
+		clockpage_reader reader{};
+		reader.page = &detail::withdrawn_page;
+		return reader;
 	}
 
 	clockpage_region *handle_ = nullptr;

@@ -100,8 +100,8 @@ class KernelClock {
   // Tries every known layout on every page of [vvar] and proves the one it picks: over several
   // kernel ticks, in thousands of samples of all five clocks, clock_gettime lies between the
   // evaluations at the counter before and after it. Takes about four ticks (16 ms at 250 Hz),
-  // busily; gives up after 250 ms. Otherwise the text says what was tried and why each was
-  // refused. Touches no page that is not populated. Never prints.
+  // busily; gives up after 250 ms without one. Otherwise the text says what was tried and why each
+  // was refused. Touches no page that is not populated. Never prints.
   static std::variant<KernelClock, std::string> prove();
 
   // Copies the kernel's data, consistently. False, with `snapshot` undefined, if the kernel's

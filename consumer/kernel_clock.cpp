@@ -10,8 +10,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <limits>
-#include <vector>
 
 #if defined(__x86_64__)
 #include <clockpage/counter.h>

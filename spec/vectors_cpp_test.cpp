@@ -166,8 +166,10 @@ TEST_P(VectorsCppTest, BulkConversionGivesTheSameUpToTheFirstError) {
   });
 }
 
+TEST(VectorsCppTestList, NamesPages) { EXPECT_GE(page_names().size(), 20u); }
+
 INSTANTIATE_TEST_SUITE_P(Golden, VectorsCppTest, testing::ValuesIn(page_names()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& page) { return page.param; });
 
 }  // namespace
 }  // namespace clockpage

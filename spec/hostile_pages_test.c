@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages whose writer means harm (spec section 8): valid headers, everything else random, extreme or
+ * changing. Every entry point must return a known code, keep its promises about what it writes,
+ * and stay within the page: it lies between two pages that must not be touched.
+ *
+ * Usage: hostile_pages_test [ROUNDS [SEED]]. Exit 1 on a broken promise, a signal on a stray
+ * access.
+ */
+#define _GNU_SOURCE
+#include <clockpage/reader.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define UNTOUCHED INT64_C(0x5a5a5a5a5a5a5a5a)
+#define MANY 40
+
+static uint64_t state;
+static unsigned long readings, values, errors[8];
+
+static uint64_t next_random(void) {
+  /* splitmix64 */
+  uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
+  z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return z ^ (z >> 31);
+}
+
+/* Random, but often at an edge of the range. */
+static uint64_t nasty(void) {
+  static const uint64_t edges[] = {0,
+                                   1,
+                                   UINT64_MAX,
+                                   UINT64_MAX - 1,
+                                   (uint64_t)INT64_MAX,
+                                   (uint64_t)INT64_MIN,
+                                   (uint64_t)INT64_MAX - 1,
+                                   UINT64_C(1) << 62,
+                                   UINT64_C(1) << 32};
+  uint64_t choice = next_random() % 16;
+  return choice < 9 ? edges[choice] : next_random() >> (next_random() % 64);
+}
+
+/* One page with an inaccessible one on either side. */
+static struct clockpage_data_page* guarded_page(void) {
+  size_t size = (size_t)sysconf(_SC_PAGESIZE);
+  char* area;
+  if (size != CLOCKPAGE_PAGE_SIZE) exit(77);
+  area = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (area == MAP_FAILED || mprotect(area + size, size, PROT_READ | PROT_WRITE)) {
+    perror("mmap");
+    exit(1);
+  }
+  return (struct clockpage_data_page*)(void*)(area + size);
+}
+
+static void fill(struct clockpage_data_page* page) {
+  uint64_t* word = (uint64_t*)(void*)page;
+  uint64_t likely = next_random() % 4;
+  for (size_t i = 0; i < sizeof *page / sizeof *word; i++) word[i] = nasty();
+  memcpy(page->magic, CLOCKPAGE_DATA_MAGIC, CLOCKPAGE_MAGIC_SIZE);
+  page->abi_major = CLOCKPAGE_ABI_MAJOR;
+  page->size = sizeof *page;
+#if defined(__x86_64__)
+  page->counter_kind = CLOCKPAGE_COUNTER_X86_TSC;
+#else
+  page->counter_kind = CLOCKPAGE_COUNTER_ARM_CNTVCT;
+#endif
+  page->delta_shift %= CLOCKPAGE_MAX_DELTA_SHIFT + 1;
+  page->segment_count = CLOCKPAGE_SEGMENT_COUNT;
+  page->segment_size = CLOCKPAGE_SEGMENT_SIZE;
+  page->segment_offset = CLOCKPAGE_SEGMENT_OFFSET;
+  page->counter_frequency_hz |= 1;
+  page->scale_ratio |= 1;
+  page->scale_frac_bits %= 64;
+  if (likely) page->revoked = 0;
+  if (likely > 1) /* numbers that let a reader walk on */
+    for (uint64_t back = 0; back < CLOCKPAGE_SEGMENT_COUNT; back++) {
+      struct clockpage_segment* s = &page->segment[(page->index - back) % CLOCKPAGE_SEGMENT_COUNT];
+      s->number = page->index - back;
+      if (likely > 2) s->flags &= ~(uint32_t)CLOCKPAGE_SEGMENT_DISCONTINUITY;
+    }
+}
+
+static void broken(const char* promise, int clock, uint64_t counter, int error) {
+  printf("%s: clock %d at %" PRIu64 ", error %d\n", promise, clock, counter, error);
+  exit(1);
+}
+
+static void note(int clock, uint64_t counter, int error) {
+  readings++;
+  if (error > 0 || error < CLOCKPAGE_E_CLOCK) broken("unknown code", clock, counter, error);
+  errors[-error]++;
+  values += !error;
+}
+
+static void read_page(const struct clockpage_reader* reader, int clock, uint64_t counter) {
+  struct clockpage_time time;
+  int64_t ns = UNTOUCHED;
+  int error = clockpage_at(reader, clock, counter, &ns);
+  note(clock, counter, error);
+  if (error && ns != UNTOUCHED) broken("ns written with an error", clock, counter, error);
+  error = clockpage_at_bounds(reader, clock, counter, &time);
+  note(clock, counter, error);
+  if (!error && (time.earliest_ns > time.ns || time.ns > time.latest_ns || time.ns != ns))
+    broken("not earliest <= ns <= latest, or another ns", clock, counter, error);
+  if (!error && time.status > CLOCKPAGE_STATUS_UNRELIABLE)
+    broken("unknown status", clock, counter, error);
+  note(clock, 0, clockpage_now(reader, clock, &ns));
+  note(clock, 0, clockpage_now_relaxed(reader, clock, &ns));
+  note(clock, 0, clockpage_now_bounds(reader, clock, &time));
+}
+
+/* On a page whose segments overlap, bulk conversion may give another time than a single one. */
+static void read_many(const struct clockpage_reader* reader, int clock, uint64_t from) {
+  uint64_t counters[MANY];
+  int64_t ns[MANY];
+  size_t converted;
+  int error;
+  for (size_t i = 0; i < MANY; i++) counters[i] = from + (i % 3 ? i : nasty());
+  error = clockpage_at_many(reader, clock, counters, MANY, ns, &converted);
+  note(clock, from, error);
+  if (converted > MANY || (!error && converted != MANY)) broken("converted", clock, from, error);
+}
+
+int main(int argc, char** argv) {
+  static const int clocks[] = {0, 1, 4, 7, 11, 2, -1};
+  unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 0) : 20000;
+  struct clockpage_data_page* page = guarded_page();
+  state = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
+  printf("%lu rounds, seed %" PRIu64 "\n", rounds, state);
+  for (unsigned long round = 0; round < rounds; round++) {
+    struct clockpage_reader reader;
+    int error;
+    fill(page);
+    error = clockpage_reader_init(&reader, page, sizeof *page);
+    if (error) broken("header refused", 0, 0, error);
+    page->delta_shift = (uint8_t)nasty(); /* after the check: the copy must be used */
+    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
+      uint64_t start = page->segment[next_random() % CLOCKPAGE_SEGMENT_COUNT].start;
+      read_page(&reader, clocks[i], nasty());
+      read_page(&reader, clocks[i], start + nasty() % 1000 - 500);
+      read_many(&reader, clocks[i], start);
+    }
+  }
+  printf("%lu readings, %lu values; by code:", readings, values);
+  for (size_t i = 0; i < 8; i++) printf(" %lu", errors[i]);
+  printf("\n");
+  return values == 0 || values == readings;
+}

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Compares the tables of spec/clockpage.md with abi.h, reader.h and clockpage.h.
 
 Every field of every structure must stand in both, with the same offset, size and type; every structure

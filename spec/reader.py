@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """A small independent reader of clockpage data pages: sections 3, 4, 5.2 and 8 of clockpage.md.
 
   reader.py PAGE COUNTER [CLOCK]     reads one page file at one counter value (all clocks if none is named)

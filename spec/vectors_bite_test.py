@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Shows that the readers' tests over the golden vectors can fail.
 
   vectors_bite_test.py VECTORS_C_TEST

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Makes the golden pages and their expected results (see README.md). Deterministic.
 
   generate.py                 writes the files beside this script

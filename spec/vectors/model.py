@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The clock function of spec/clockpage.md sections 4 and 5.2, in exact rational arithmetic.
 
 Written from the spec for making vectors, not from any reader: counters and segment numbers are unbounded

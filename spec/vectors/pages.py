@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The golden pages: what each shows, and at which counter values it is read."""
 
 import dataclasses

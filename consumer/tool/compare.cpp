@@ -55,7 +55,7 @@ class Comparer {
       result_.no_kernel++;
       return;
     }
-    clockpage_time time;
+    clockpage_time time = {};
     const int error = clockpage_at_bounds(&page_.unscaled(), clock_, kernel->counter, &time);
     if (error) {
       (error == CLOCKPAGE_E_BUSY ? result_.busy : result_.errors)++;

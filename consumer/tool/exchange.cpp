@@ -111,7 +111,7 @@ class Participant {
       if (exchange_.stop.load(std::memory_order_relaxed)) return false;
       pause_cpu();
       // The sender may be waiting for this very CPU.
-      if (spins % 2000 == 0) sched_yield();
+      if (spins % exchange_.spins == 0) sched_yield();
     }
   }
 
@@ -138,11 +138,12 @@ void count_exchange(ExchangeTally& tally, uint64_t message, const Reading& recei
   if (!received.valid || !own.valid) return;
   tally.exchanges++;
   const Order order = order_of(received, own);
-  if (order == Order::kInOrder) return;
   if (order == Order::kOtherEpoch) {
     tally.other_epoch++;
     return;
   }
+  if (!((received.flags | own.flags) & CLOCKPAGE_TIME_OVERDUE)) tally.leased++;
+  if (order == Order::kInOrder) return;
   const int64_t size = received.ns - own.ns;
   if (order == Order::kOverdueBackward) {
     tally.overdue_backward++;

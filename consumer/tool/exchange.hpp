@@ -43,6 +43,7 @@ struct Offence {
 /// What one process saw.
 struct ExchangeTally {
   uint64_t exchanges = 0;  ///< messages received and compared, or of another epoch
+  uint64_t leased = 0;     ///< of exchanges: compared, and both readings leased
   uint64_t reads = 0;
   uint64_t overdue = 0;           ///< of reads
   uint64_t backward = 0;          ///< both leased
@@ -71,6 +72,7 @@ struct Exchange {
   std::atomic<uint32_t> stop;  // not zero: everybody ends
   uint64_t target = 0;         // messages to pass; 0: no end
   unsigned processes = 0;
+  unsigned spins = 2000;  // how often a process looks for its message before it yields its CPU
   std::array<Slot, kMaxProcesses> slot;  // of the receiver
   struct alignas(128) Result {
     ExchangeTally tally;

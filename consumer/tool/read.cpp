@@ -101,7 +101,7 @@ int run_read(const ReadOptions& options) {
     if (reading.error && reading.error != CLOCKPAGE_E_TAI_UNKNOWN)
       throw Failure(page.file(), clockpage_strerror(reading.error));
   if (!options.require_sync) return kOk;
-  clockpage_time time;
+  clockpage_time time = {};
   if (int error = clockpage_now_bounds(&page.unscaled(), CLOCKPAGE_REALTIME, &time); error)
     throw Failure(page.file(), clockpage_strerror(error));
   return require_synchronised(page, time.status, time.reason, time.flags & CLOCKPAGE_TIME_OVERDUE);

@@ -107,7 +107,7 @@ Sample Watch::take() const {
     const uint64_t counter = kernel ? kernel->counter : clockpage_counter_ordered();
     sample.kernel_ns = kernel ? kernel->ns : 0;
     sample.error = clockpage_at_bounds(&page_.unscaled(), *options_.clock, counter, &sample.page);
-    clockpage_time local;
+    clockpage_time local = {};
     // MONOTONIC's bound is that of page against source; REALTIME's is against UTC and may be
     // seconds wide.
     if (!sample.error &&
@@ -211,6 +211,9 @@ void judge(const Page& page, const Tally& tally) {
                               "than the page's bound and {} ns apart",
                               tally.max_ns, tally.disagreed, tally.samples, kToleranceNs));
   if (!tally.agreed) throw Failure(page.file(), "the kernel's clock could not be read");
+  // It may well agree still, but nobody keeps it.
+  if (tally.overdue == tally.samples)
+    throw Failure(page.file(), "every sample was overdue: nobody publishes");
 }
 
 int run_watch(const WatchOptions& options) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // clockpaged: publishes the host's clock. See spec/clockpage.md.
+#include <clockpage/reader.h>
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -151,6 +152,18 @@ std::vector<std::byte> first_image(const Source& source, const CounterIdentity& 
   return region_image(identity, ticks(config.period_ns), steering.first(start, end, shift));
 }
 
+// The simulated kernel takes over the clock that the region has carried on with.
+void continue_simulation(SimSource& sim, const clockpage_data_page& page) {
+  clockpage_reader reader{};
+  SimKernelConfig config = sim.config();
+  if (clockpage_reader_init(&reader, &page, sizeof page) == 0 &&
+      clockpage_now(&reader, CLOCKPAGE_REALTIME, &config.realtime_ns) == 0 &&
+      clockpage_now(&reader, CLOCKPAGE_MONOTONIC, &config.monotonic_ns) == 0 &&
+      clockpage_now(&reader, CLOCKPAGE_BOOTTIME, &config.boottime_ns) == 0 &&
+      clockpage_now(&reader, CLOCKPAGE_MONOTONIC_RAW, &config.raw_ns) == 0)
+    sim.restart_at(config);
+}
+
 struct OpenedRegion {
   Region region;
   bool adopted;
@@ -158,7 +171,8 @@ struct OpenedRegion {
 
 OpenedRegion open_region(const Options& options, Source& source, CounterIdentity& counter) {
   const Id boot_id = read_boot_id();
-  const ExistingRegion existing = Region::inspect(options.directory, boot_id, counter);
+  const ExistingRegion existing =
+      Region::inspect(options.directory, boot_id, counter, source.source->name());
   if (existing == ExistingRegion::adoptable) {
     Region region = Region::adopt(options.directory);
     const auto pages = region.pages();
@@ -166,6 +180,8 @@ OpenedRegion open_region(const Options& options, Source& source, CounterIdentity
       // All lines go on in the terms they were begun in.
       counter.frequency_hz = region.directory().counter_frequency_hz;
       say(options, "adopts {}/region", options.directory);
+      if (auto* sim = dynamic_cast<SimSource*>(source.source.get()))
+        continue_simulation(*sim, *pages[0]);
       return {std::move(region), true};
     }
     say(options, "{}/region was revoked and is replaced", options.directory);

@@ -81,7 +81,7 @@ Segment PageWriter::load(std::uint64_t number) const noexcept {
 }
 
 void PageWriter::fill_next(const Segment& segment) noexcept {
-  const std::uint64_t number = index() + 1;
+  const std::uint64_t number = filled_ = index() + 1;
   clockpage_segment& s = page_->segment[number % CLOCKPAGE_SEGMENT_COUNT];
   const Terms& t = segment.terms;
   clockpage_fence_before_fill();  // P2, with the reader's fence before its re-check
@@ -113,8 +113,7 @@ void PageWriter::fill_next(const Segment& segment) noexcept {
 }
 
 bool PageWriter::publish() noexcept {
-  const std::uint64_t now = index();
-  return clockpage_publish_index(&page_->index, now, now + 1) != 0;  // P1
+  return clockpage_publish_index(&page_->index, filled_ - 1, filled_) != 0;  // P1
 }
 
 void PageWriter::revoke(std::uint64_t reason) noexcept {

@@ -79,6 +79,7 @@ class PageWriter {
 
  private:
   clockpage_data_page* page_;
+  std::uint64_t filled_ = 0;  // number of the segment that fill_next made
   Scale scale_;
   std::uint32_t shift_;
 };

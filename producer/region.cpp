@@ -198,7 +198,7 @@ ProducerLock::ProducerLock(const fs::path& directory) {
 ProducerLock::~ProducerLock() { close(fd_); }
 
 ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
-                               const CounterIdentity& counter) {
+                               const CounterIdentity& counter, std::string_view source) {
   const fs::path path = region_path(directory);
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0) {
@@ -224,6 +224,15 @@ ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
     fail(path,
          fmt::format("was made for another counter ({} Hz; this one has {} Hz); left as it is",
                      d.counter_frequency_hz, counter.frequency_hz));
+  const auto* page =
+      static_cast<const std::byte*>(mapped.get_address()) + d.data_page[0].offset_bytes;
+  const auto& diagnostics = reinterpret_cast<const clockpage_data_page*>(page)->diagnostics;
+  const char* name = reinterpret_cast<const char*>(diagnostics.source);
+  const std::string_view published(name, strnlen(name, sizeof diagnostics.source));
+  if (!published.empty() && (published == "sim") != (source == "sim"))
+    fail(path,
+         fmt::format("was published from source {}, which source {} cannot continue; left as it is",
+                     published, source));
   return ExistingRegion::adoptable;
 }
 

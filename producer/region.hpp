@@ -13,6 +13,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "counter.hpp"
@@ -60,8 +61,9 @@ class Region {
  public:
   // What lies at directory/region. Throws RegionError if it is something else than a region that
   // may be adopted or replaced: such a file is never touched.
+  // A simulated clock is never continued by a real one, nor the other way round: `source`.
   static ExistingRegion inspect(const std::filesystem::path& directory, const Id& boot_id,
-                                const CounterIdentity& counter);
+                                const CounterIdentity& counter, std::string_view source);
   // Writes `image` under a temporary name and renames it; a region of an earlier boot is revoked
   // first. Throws RegionError.
   static Region create(const std::filesystem::path& directory, std::span<const std::byte> image);

@@ -29,9 +29,8 @@ SimKernel::SimKernel(const SimKernelConfig& config, std::uint64_t counter)
   ntp_tick_ = used_tick_ = interval_ns << 32;
   seconds_ = static_cast<std::uint64_t>(config.realtime_ns / kNsPerSecond);
   nsec_shifted_ = static_cast<std::uint64_t>(config.realtime_ns % kNsPerSecond) << config.shift;
-  raw_seconds_ = static_cast<std::uint64_t>(config.monotonic_ns / kNsPerSecond);
-  raw_nsec_shifted_ = static_cast<std::uint64_t>(config.monotonic_ns % kNsPerSecond)
-                      << config.shift;
+  raw_seconds_ = static_cast<std::uint64_t>(config.raw_ns / kNsPerSecond);
+  raw_nsec_shifted_ = static_cast<std::uint64_t>(config.raw_ns % kNsPerSecond) << config.shift;
   monotonic_minus_realtime_ns_ = config.monotonic_ns - config.realtime_ns;
   boottime_minus_monotonic_ns_ = config.boottime_ns - config.monotonic_ns;
   next_tick_ = counter + cycle_interval_;
@@ -106,7 +105,7 @@ void SimKernel::accumulate(std::uint64_t intervals) noexcept {
     raw_nsec_shifted_ += cycle_interval_ * raw_mult_;
     for (; raw_nsec_shifted_ >= second; raw_nsec_shifted_ -= second) raw_seconds_++;
     const auto done = static_cast<std::int64_t>(cycle_interval_ * mult_) + xtime_remainder_;
-    ntp_error_ += static_cast<std::int64_t>(ntp_tick_) - (done << (32 - config_.shift));
+    ntp_error_ += static_cast<std::int64_t>(used_tick_) - (done << (32 - config_.shift));
   }
 }
 
@@ -114,6 +113,7 @@ void SimKernel::adjust(std::uint64_t offset) noexcept {
   std::uint32_t mult = mult_ - dither_;
   if (used_tick_ != ntp_tick_) {
     used_tick_ = ntp_tick_;
+    applied_frequency_ppb_ = frequency_ppb_;
     const auto wanted =
         static_cast<std::int64_t>(ntp_tick_ >> (32 - config_.shift)) - xtime_remainder_;
     mult = static_cast<std::uint32_t>(wanted / static_cast<std::int64_t>(cycle_interval_));

@@ -18,6 +18,7 @@ struct SimKernelConfig {
   std::int64_t realtime_ns = 1'700'000'000'000'000'000;  // at the first counter value
   std::int64_t monotonic_ns = 1'000'000'000;
   std::int64_t boottime_ns = 5'000'000'000;
+  std::int64_t raw_ns = 1'000'000'000;
 };
 
 // What happens to the simulated clock, at a counter value.
@@ -45,8 +46,8 @@ class SimKernel {
   void advance(std::uint64_t counter);
   // What the kernel's mapping holds now.
   [[nodiscard]] KernelClockSnapshot snapshot() const noexcept;
-  // The last scripted frequency, ppb.
-  [[nodiscard]] std::int64_t frequency_ppb() const noexcept { return frequency_ppb_; }
+  // The frequency in effect since the last tick, ppb from nominal.
+  [[nodiscard]] std::int64_t frequency_ppb() const noexcept { return applied_frequency_ppb_; }
 
  private:
   void apply(const SimEvent& event);
@@ -58,7 +59,8 @@ class SimKernel {
   std::deque<SimEvent> events_;
   std::uint64_t next_tick_ = 0;
   std::uint64_t ticks_to_skip_ = 0;
-  std::int64_t frequency_ppb_ = 0;
+  std::int64_t frequency_ppb_ = 0;          // scripted
+  std::int64_t applied_frequency_ppb_ = 0;  // since the last tick
   std::uint32_t seq_ = 0;
   std::uint64_t cycle_last_ = 0;
   std::uint64_t cycle_interval_ = 0;

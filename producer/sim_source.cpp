@@ -23,6 +23,7 @@ void VirtualCounter::wait_until(std::uint64_t counter) noexcept {
 SimSource::SimSource(Counter& counter, const SimKernelConfig& config,
                      const SimScript::Options& script)
     : counter_(counter),
+      config_(config),
       seed_(script.seed),
       kernel_(config, counter.read()),
       script_(script, config.frequency_hz, counter.read()) {

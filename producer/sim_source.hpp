@@ -41,6 +41,9 @@ class SimSource final : public TimeSource {
   ObserveResult observe(Observation& observation) noexcept override;
   [[nodiscard]] std::string_view name() const noexcept override { return "sim"; }
   [[nodiscard]] std::string description() const override;
+  // Begins anew with the clocks of `config` at the counter's value now: to go on from a region's.
+  void restart_at(const SimKernelConfig& config) { kernel_ = SimKernel(config, counter_.read()); }
+  [[nodiscard]] const SimKernelConfig& config() const noexcept { return config_; }
   SimKernel& kernel() noexcept { return kernel_; }
   SimScript& script() noexcept { return script_; }
   // What the simulated kernel says of itself; not synchronised unless set.
@@ -48,6 +51,7 @@ class SimSource final : public TimeSource {
 
  private:
   Counter& counter_;
+  SimKernelConfig config_;
   std::uint64_t seed_;
   SimKernel kernel_;
   SimScript script_;

@@ -16,13 +16,14 @@ struct clockpage_instant {
 };
 
 /* base + ticks * period_frac / 2^64, exact; wraps at 2^64 ns. The high half of the
- * product and the carry out of the fractions: one mul, one add, two adc. */
+ * product and the carry out of the fractions: one mul, one add, one adc. */
 CLOCKPAGE_INLINE struct clockpage_instant clockpage_line_at(uint64_t base_ns, uint64_t base_frac,
 							    uint64_t period_frac, uint64_t ticks)
 {
-	clockpage_u128 sum = (clockpage_u128)ticks * period_frac + base_frac;
+	clockpage_u128 base = (clockpage_u128)base_ns << 64 | base_frac;
+	clockpage_u128 sum = (clockpage_u128)ticks * period_frac + base;
 	struct clockpage_instant result;
-	result.ns = base_ns + (uint64_t)(sum >> 64);
+	result.ns = (uint64_t)(sum >> 64);
 	result.frac = (uint64_t)sum;
 	return result;
 }

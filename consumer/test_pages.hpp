@@ -86,7 +86,7 @@ class region_image {
     return *reinterpret_cast<clockpage_directory_page*>(bytes_.data());
   }
 
-  // Page 1: {unscaled, unsmeared}; 2: {unscaled, smeared}; 3: {scaled, unsmeared}; 4: both.
+  // In the region in this order: unscaled, unscaled smeared, scaled, scaled smeared.
   clockpage_data_page& page(std::uint8_t format = CLOCKPAGE_FORMAT_UNSCALED,
                             std::uint8_t smear = CLOCKPAGE_SMEAR_NONE) {
     return *reinterpret_cast<clockpage_data_page*>(bytes_.data() +

@@ -73,7 +73,8 @@ struct clockpage_open_error {
  * Returns 0, CLOCKPAGE_E_ARGUMENT, CLOCKPAGE_E_SYSTEM (open, mmap), or what the files
  * are refused for: CLOCKPAGE_E_{SIZE,MAGIC,VERSION,LAYOUT,COUNTER,STALE,VIEW}. A view
  * whose guest counter is not the counter of the page it names, or that has offsets, is
- * CLOCKPAGE_E_VIEW: it is refused, never ignored. */
+ * CLOCKPAGE_E_VIEW: it is refused, never ignored. A view is looked at when it is opened
+ * only: this version does not notice that it changes afterwards. */
 CLOCKPAGE_EXPORT int clockpage_open(const struct clockpage_open_options *options,
 				    struct clockpage_region **region,
 				    struct clockpage_open_error *error);

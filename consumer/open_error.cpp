@@ -14,6 +14,7 @@ int refuse(clockpage_open_error* error, int code, const char* format, ...) noexc
   error->saved_errno = 0;
   std::va_list arguments;
   va_start(arguments, format);
+  // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang 14 does not see va_start
   std::vsnprintf(error->where, sizeof(error->where), format, arguments);
   va_end(arguments);
   return code;

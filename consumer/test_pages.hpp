@@ -10,11 +10,11 @@
 #define CLOCKPAGE_TEST_PAGES_HPP
 
 #include <clockpage/reader.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>

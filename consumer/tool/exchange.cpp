@@ -142,7 +142,10 @@ void count_exchange(ExchangeTally& tally, uint64_t message, const Reading& recei
     tally.other_epoch++;
     return;
   }
-  if (!((received.flags | own.flags) & CLOCKPAGE_TIME_OVERDUE)) tally.leased++;
+  if (!((received.flags | own.flags) & CLOCKPAGE_TIME_OVERDUE)) {
+    tally.leased++;
+    tally.least_step_ns = std::min(tally.least_step_ns, own.ns - received.ns);
+  }
   if (order == Order::kInOrder) return;
   const int64_t size = received.ns - own.ns;
   if (order == Order::kOverdueBackward) {

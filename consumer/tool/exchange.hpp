@@ -44,6 +44,8 @@ struct Offence {
 struct ExchangeTally {
   uint64_t exchanges = 0;  ///< messages received and compared, or of another epoch
   uint64_t leased = 0;     ///< of exchanges: compared, and both readings leased
+  /// Smallest own - received of those: a disagreement smaller than this cannot show.
+  int64_t least_step_ns = INT64_MAX;
   uint64_t reads = 0;
   uint64_t overdue = 0;           ///< of reads
   uint64_t backward = 0;          ///< both leased

@@ -64,6 +64,7 @@ TEST(CountExchangeTest, CountsEachKindAndKeepsTheFirstOffences) {
   EXPECT_EQ(tally.largest_overdue_backward_ns, 499);
   EXPECT_EQ(tally.other_epoch, 1u);
   EXPECT_EQ(tally.leased, 11u);
+  EXPECT_EQ(tally.least_step_ns, -19);
   ASSERT_EQ(tally.offences, tally.offence.size());
   EXPECT_EQ(tally.offence[0].message, 2u);
   EXPECT_EQ(tally.offence[0].own.ns, 90);

@@ -160,6 +160,7 @@ Outcome Verification::collect(const clockpage_diagnostics& before, double second
     const ExchangeTally& tally = result.tally;
     total.exchanges += tally.exchanges;
     total.leased += tally.leased;
+    total.least_step_ns = std::min(total.least_step_ns, tally.least_step_ns);
     total.reads += tally.reads;
     total.overdue += tally.overdue;
     total.backward += tally.backward;
@@ -216,6 +217,11 @@ void print_text(const VerifyOptions& options, const Page& page, const Outcome& o
              static_cast<double>(total.exchanges) / outcome.seconds / 1e6, options.processes);
   fmt::print("backward      {} of {} between leased reads, the largest {} ns\n", total.backward,
              total.leased, total.largest_backward_ns);
+  if (total.leased)
+    fmt::print(
+        "resolution    the closest two leased readings were {} ns apart: smaller disagreements "
+        "do not show\n",
+        total.least_step_ns);
   fmt::print(
       "overdue       {} of {} reads ({:.1f} in a million); backward with one of them {}, "
       "the largest {} ns\n",
@@ -250,6 +256,7 @@ Json json_of(const VerifyOptions& options, const Page& page, const Outcome& outc
   json["largest_backward_ns"] = total.largest_backward_ns;
   json["largest_overdue_backward_ns"] = total.largest_overdue_backward_ns;
   json["leased"] = total.leased;
+  json["least_step_ns"] = total.leased ? Json(total.least_step_ns) : Json();
   json["reads"] = total.reads;
   json["busy"] = total.busy;
   json["errors"] = total.errors;

@@ -162,7 +162,7 @@ def unknown_tests(spec, tree):
     for pattern in ("*_test.cpp", "*_test.c", "*_test.py", "CMakeLists.txt", "*.cmake"):
         for path in sorted(pathlib.Path(tree).rglob(pattern)):
             if "build" not in path.relative_to(tree).parts:
-                sources += path.read_text(encoding="utf-8")
+                sources += path.stem + "\n" + path.read_text(encoding="utf-8")
     gtest = {f"{a}.{b}" for a, b in re.findall(r"TEST(?:_[FP])?\(\s*(\w+)\s*,\s*(\w+)\s*\)", sources)}
     pages = (pathlib.Path(tree) / "spec/vectors/pages.list").read_text(encoding="utf-8").split() + ["asan"]
     problems = []

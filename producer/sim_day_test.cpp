@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Days of NTP-like steering on a virtual counter: every segment and boundary is checked.
-// CLOCKPAGE_SIM_DAYS (default 1) and CLOCKPAGE_SEED (default 1) choose the run.
+// CLOCKPAGE_SIM_DAYS (default 1; 30 with CLOCKPAGE_SOAK=1) and CLOCKPAGE_SEED (default 1) choose
+// the run.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -227,7 +228,8 @@ class DayChecker {
 };
 
 TEST(SimDayTest, KeepsEveryPromiseUnderNtpLikeSteering) {
-  const double days = environment("CLOCKPAGE_SIM_DAYS", 1);
+  const char* soak = std::getenv("CLOCKPAGE_SOAK");
+  const double days = environment("CLOCKPAGE_SIM_DAYS", soak != nullptr && *soak == '1' ? 30 : 1);
   SimOptions options;
   options.seed = static_cast<std::uint64_t>(environment("CLOCKPAGE_SEED", 1));
   options.script.mean_interval_s = 0.5;

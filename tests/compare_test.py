@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+# labels: soak
+# timeout: 300
+"""The page against the kernel's own clock at the same counter value, from both host sources.
+
+Short form: 5 s. CLOCKPAGE_SOAK=1: 60 s, the figures are judged against the goals (median 1 ns,
+99.9 % within 3 ns, producer under 1 % of a core), and so is the bracket source's sanity.
+"""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+
+BIN = os.environ.get("CLOCKPAGE_BIN") or os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "release", "bin")
+TOOL = os.path.join(BIN, "clockpage")
+DAEMON = os.path.join(BIN, "clockpaged")
+SOAK = os.environ.get("CLOCKPAGE_SOAK") == "1"
+SECONDS = "60" if SOAK else "5"
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class CompareTest(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="clockpage-compare-")
+
+    def tearDown(self):
+        shutil.rmtree(self.directory)
+
+    def compare(self, *daemon_options):
+        """(compare's result, the producer's share of a core, what the producer said)"""
+        with subprocess.Popen([DAEMON, "--dir", self.directory, *daemon_options],
+                              stderr=subprocess.PIPE, text=True) as producer:
+            try:
+                while subprocess.run([TOOL, "status", "--dir", self.directory],
+                                     capture_output=True).returncode != 0:
+                    self.assertIsNone(producer.poll())
+                    time.sleep(0.02)
+                begin, spent = time.monotonic(), cpu_seconds(producer.pid)
+                done = subprocess.run([TOOL, "compare", "--dir", self.directory, "--json",
+                                       "--for", SECONDS], capture_output=True, text=True)
+                share = (cpu_seconds(producer.pid) - spent) / (time.monotonic() - begin)
+            finally:
+                producer.terminate()
+            said = producer.communicate(timeout=20)[1]
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads(done.stdout)
+        print(f"{' '.join(daemon_options) or 'default'}: page source {result['page_source']}, "
+              f"kernel side {result['source']}: {result['samples']} samples, median_ns "
+              f"{result['median_ns']}, p999_ns {result['p999_ns']}, max_ns {result['max_ns']}; "
+              f"producer {100 * share:.2f} % of a core", flush=True)
+        return result, share, said
+
+    def test_the_kernel_s_mapping_is_proven_and_followed_to_the_nanosecond(self):
+        result, share, said = self.compare()
+        if result["page_source"] != "vvar":
+            self.skipTest(f"the kernel's mapping cannot be used here: {said.splitlines()[0]}")
+        self.assertIn("proven", said)
+        self.assertGreater(result["samples"], 1000)
+        # A steady host; beside the other tests the machine may be anything but.
+        self.assertLessEqual(result["median_ns"], 1 if SOAK else 3)
+        if SOAK:
+            self.assertLessEqual(result["p999_ns"], 3)
+            self.assertLess(share, 0.01)
+
+    def test_without_the_mapping_bracketed_calls_are_followed(self):
+        result, _, said = self.compare("--source", "bracket")
+        self.assertEqual(result["page_source"], "bracket")
+        self.assertIn("source bracket", said)
+        self.assertLessEqual(result["median_ns"], 50)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -46,14 +46,7 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/abi/include/clockpage
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSES/GPL-2.0.txt DESTINATION ${CMAKE_INSTALL_DOCDIR}/LICENSES)
 
-# The programs, wherever their targets are defined. They find libclockpage from where they are.
-foreach(program IN ITEMS clockpaged clockpage clockpage_tool)
-  if(TARGET ${program})
-    get_target_property(kind ${program} TYPE)
-    if(kind STREQUAL EXECUTABLE)
-      file(RELATIVE_PATH up /root/${CMAKE_INSTALL_BINDIR} /root/${CMAKE_INSTALL_LIBDIR})
-      set_target_properties(${program} PROPERTIES INSTALL_RPATH "$ORIGIN/${up}")
-      install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-    endif()
-  endif()
-endforeach()
+# The programs find libclockpage from where they are.
+file(RELATIVE_PATH clockpage_up /root/${CMAKE_INSTALL_BINDIR} /root/${CMAKE_INSTALL_LIBDIR})
+set_target_properties(clockpaged clockpage_tool PROPERTIES INSTALL_RPATH "$ORIGIN/${clockpage_up}")
+install(TARGETS clockpaged clockpage_tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -42,11 +42,11 @@ std::uint64_t FillRing(TestPage& page, std::mt19937_64& random) {
     s = NextSegment(s, length(), PeriodFrac(hz + random() % 1'000'000, shift), shift);
     s.flags = random() % 8 ? CLOCKPAGE_SEGMENT_TAI_KNOWN : 0;
     if (random() % 32 == 0) s.flags |= CLOCKPAGE_SEGMENT_MONOTONIC_STEP;
-    s.leap_start_ns = CLOCKPAGE_NO_LEAP;
-    if (random() % 4 == 0)
+    s.leap_start_ns = s.leap_end_ns = CLOCKPAGE_NO_LEAP;
+    if (random() % 4 == 0) {
       s.leap_start_ns = static_cast<std::int64_t>(s.tai_ns + random() % 8'000'000);
-    s.leap_end_ns = s.leap_start_ns;
-    if (random() % 4 == 0) s.leap_end_ns += static_cast<std::int64_t>(s.tai_ns % 1'000'000);
+      s.leap_end_ns = s.leap_start_ns + static_cast<std::int64_t>(random() % 2 * 1'000'000);
+    }
     s.utc_offset_after_ns = s.utc_offset_ns + 1'000'000;
     s.leap_slope_frac = random();
   }

@@ -17,6 +17,13 @@ void Tracker::push(const Phase& phase) noexcept {
 
 void Tracker::forget_all_but(std::size_t count) noexcept { count_ = std::min(count_, count); }
 
+void Tracker::forget_second_newest() noexcept {
+  const Phase last = back(0);
+  newest_ = (newest_ + kNoisyWindow - 1) % kNoisyWindow;
+  ring_[newest_] = last;
+  count_--;
+}
+
 Instant Tracker::predict(std::uint64_t counter) const noexcept {
   return anchor_ +
          static_cast<Instant>(span(period_, static_cast<std::int64_t>(counter - anchor_counter_)));
@@ -56,9 +63,12 @@ void Tracker::update_noisy() noexcept {
   if (count_ >= 3) {
     const auto residual = difference(last.value, predict(last.counter));
     const std::uint64_t tolerance = 4 * last.noise_ns + 100;
+    const bool missed_before = misses_ > 0;
     misses_ = magnitude_ns(residual) > tolerance ? misses_ + 1 : 0;
     // Once is a disturbed reading; twice in a row is a steered clock.
-    if (misses_ >= 2) {
+    if (misses_ == 0 && missed_before) {
+      forget_second_newest();
+    } else if (misses_ >= 2) {
       forget_all_but(2);
       misses_ = 0;
     } else if (misses_ == 1) {

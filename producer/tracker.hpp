@@ -22,7 +22,8 @@ struct Phase {
 // Follows one clock. Exact readings: the phase is the latest reading's, the period the mean
 // over the last few, so that the kernel's dither of its multiplier averages out; a period that
 // leaves the dither's range is a steered clock, and the past is forgotten. Noisy readings: a
-// least-squares line over a longer window, forgotten when a reading falls off it.
+// least-squares line over a longer window, forgotten when two readings in a row fall off it; a
+// single one is left out.
 class Tracker {
  public:
   explicit Tracker(Period nominal_period) noexcept : period_(nominal_period) {}
@@ -41,6 +42,7 @@ class Tracker {
 
   void push(const Phase& phase) noexcept;
   void forget_all_but(std::size_t count) noexcept;
+  void forget_second_newest() noexcept;
   [[nodiscard]] const Phase& back(std::size_t age) const noexcept;
   void update_exact() noexcept;
   void update_noisy() noexcept;

@@ -68,6 +68,7 @@ StepResult Publisher::finish() noexcept {
 }
 
 StepResult Publisher::advance(bool last) noexcept {
+  for (std::size_t i = 0; i < kPages; i++) found_[i] = pages_[i].index();
   const Segment before = pages_[0].newest();
   const std::uint64_t wanted = before.lease_end - lead_;
   // One segment at most begins in the future: readers then step back once at most.
@@ -89,6 +90,8 @@ StepResult Publisher::advance(bool last) noexcept {
   else
     steering_.source_lost();
 
+  // Before filling, so that no slot of the other's is overwritten.
+  if (another_wrote()) return StepResult::second_writer;
   const std::uint64_t start = before.lease_end;
   bool bridge = must_bridge_ || !steering_.ready() || !in_time(start);
   if (!bridge) {
@@ -131,7 +134,16 @@ void Publisher::fill_bridge() noexcept {
   for (PageWriter& page : pages_) page.fill_next(continued(page.newest(), page.scale().apply(end)));
 }
 
+// The compare-and-exchange sees only what moves after the slot was filled; a step begins with the
+// wait and the source, milliseconds before.
+bool Publisher::another_wrote() const noexcept {
+  for (std::size_t i = 0; i < kPages; i++)
+    if (pages_[i].index() != found_[i]) return true;
+  return false;
+}
+
 bool Publisher::publish_all() noexcept {
+  if (another_wrote()) return false;
   for (PageWriter& page : pages_)
     if (!page.publish()) return false;
   return true;

@@ -60,6 +60,7 @@ class Publisher {
   void adapt_lead(std::uint64_t lateness) noexcept;
   void fill_steered(const Plan& plan) noexcept;
   void fill_bridge() noexcept;
+  [[nodiscard]] bool another_wrote() const noexcept;
   [[nodiscard]] bool publish_all() noexcept;
   void account(bool bridged, const Segment& before) noexcept;
   void write_diagnostics() noexcept;
@@ -77,6 +78,7 @@ class Publisher {
   std::uint64_t worst_lateness_ = 0;  // ticks, forgotten over some seconds
   std::uint64_t last_wake_ = 0;
   bool must_bridge_;
+  std::array<std::uint64_t, kPages> found_{};  // each page's index as the step began
   clockpage_diagnostics told_{};  // what write_diagnostics writes
 };
 

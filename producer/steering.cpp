@@ -149,7 +149,10 @@ Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcep
   last.period = monotonic_.period();
   last.tai_target = add_ns(newest.tai.at(newest.lease_end), last.tai_step_ns) +
                     static_cast<Instant>(span(last.period, ticks));
-  last.terms.status = CLOCKPAGE_STATUS_FREE_RUNNING;
+  last.raw_target =
+      newest.raw.at(newest.lease_end) + static_cast<Instant>(span(raw_.period(), ticks));
+  if (last.terms.status == CLOCKPAGE_STATUS_SYNCHRONISED)
+    last.terms.status = CLOCKPAGE_STATUS_FREE_RUNNING;
   last.terms.reason = CLOCKPAGE_REASON_PRODUCER_STOPPED;
   return last;
 }

@@ -41,6 +41,7 @@ class MemoryRegion {
   [[nodiscard]] std::array<clockpage_data_page*, 4> pages() const noexcept {
     return {page(0), page(1), page(2), page(3)};
   }
+  [[nodiscard]] const std::byte* bytes() const noexcept { return bytes_.get(); }
   [[nodiscard]] clockpage_reader reader(std::size_t i) const noexcept {
     clockpage_reader reader{};
     if (clockpage_reader_init(&reader, page(i), CLOCKPAGE_PAGE_SIZE) != 0) std::abort();
@@ -72,6 +73,18 @@ class SimHarness {
     publisher_ =
         std::make_unique<Publisher>(region_.pages(), counter_, source_,
                                     options_.kernel.frequency_hz, 1, options_.publisher, adopted);
+  }
+
+  // The same with a counter or a source of the test's own.
+  void restart_with(Counter& counter, TimeSource& source, bool adopted) {
+    publisher_ =
+        std::make_unique<Publisher>(region_.pages(), counter, source, options_.kernel.frequency_hz,
+                                    1, options_.publisher, adopted);
+  }
+  // A new region, from what the source says now.
+  void make_region_anew() {
+    region_ = MemoryRegion(image());
+    restart(false);
   }
 
   Publisher& publisher() noexcept { return *publisher_; }

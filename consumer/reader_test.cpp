@@ -138,10 +138,15 @@ TEST_F(SegmentReaderTest, ReportsOverdueOnceTheLeaseHasEnded) {
   EXPECT_GE(later.latest_ns - later.ns, leased.latest_ns - leased.ns + 7'199'000);
 }
 
-TEST_F(SegmentReaderTest, LeavesOtherStatusesAsTheyAreWhenOverdue) {
-  for (const std::uint8_t status : std::array<std::uint8_t, 4>{0, 1, 3, 4}) {
+TEST_F(SegmentReaderTest, IsFreeRunningWhenOverdueUnlessUnreliable) {
+  for (const std::uint8_t status : std::array<std::uint8_t, 3>{0, 1, 3}) {
     Newest().status = status;
-    EXPECT_EQ(Bounds(CLOCKPAGE_TAI, Start(-1)).status, status);
+    EXPECT_EQ(Bounds(CLOCKPAGE_TAI, Start(0)).status, status);
+    EXPECT_EQ(Bounds(CLOCKPAGE_TAI, Start(-1)).status, CLOCKPAGE_STATUS_FREE_RUNNING);
+  }
+  for (const std::uint8_t status : std::array<std::uint8_t, 2>{4, 200}) {
+    Newest().status = status;
+    EXPECT_EQ(Bounds(CLOCKPAGE_TAI, Start(-1)).status, CLOCKPAGE_STATUS_UNRELIABLE);
   }
 }
 
@@ -298,7 +303,7 @@ TEST_F(SegmentReaderTest, RoundsBoundsOutwardsAndNeverToZero) {
 TEST_F(SegmentReaderTest, GrowsBoundsByNoLessThanTheirRate) {
   for (std::uint64_t delta = 0; delta < kLength; delta += 99'991) {
     const clockpage_time time = Bounds(CLOCKPAGE_REALTIME, Start(0) + delta);
-    const double exact = 1000 + static_cast<double>(delta) / 2 * 2e-6;
+    const double exact = 1000 + static_cast<double>(delta) / 2 * 2e-6;    // 2 GHz
     EXPECT_GE(static_cast<double>(time.latest_ns - time.ns), exact + 1);  // ns is rounded down
     EXPECT_LE(static_cast<double>(time.latest_ns - time.ns), exact + 3);
     EXPECT_EQ(time.latest_ns - time.ns, time.ns - time.earliest_ns);

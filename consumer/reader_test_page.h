@@ -72,9 +72,10 @@ inline clockpage_segment MakeSegment(std::uint64_t number, std::uint64_t start,
   s.raw_frac = 0xfedcba9876543210;
   s.raw_period_frac = s.tai_period_frac - 12345;
   s.utc_bound_ns = 1000;
-  s.utc_bound_growth_frac = 0x0000218def416bdb;  // 2 ppm
+  // 2 and 1 ppm, of a tick
+  s.utc_bound_growth_frac = clockpage_mul_frac(0x0000218def416bdb, s.tai_period_frac) + 1;
   s.local_bound_ns = 100;
-  s.local_bound_growth_frac = 0x000010c6f7a0b5ed;  // 1 ppm
+  s.local_bound_growth_frac = clockpage_mul_frac(0x000010c6f7a0b5ed, s.tai_period_frac) + 1;
   s.epoch = 3;
   s.flags = CLOCKPAGE_SEGMENT_TAI_KNOWN;
   s.status = CLOCKPAGE_STATUS_SYNCHRONISED;

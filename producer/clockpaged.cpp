@@ -171,23 +171,21 @@ struct OpenedRegion {
 
 OpenedRegion open_region(const Options& options, Source& source, CounterIdentity& counter) {
   const Id boot_id = read_boot_id();
-  const ExistingRegion existing =
-      Region::inspect(options.directory, boot_id, counter, source.source->name());
+  const ExistingRegion existing = Region::inspect(options.directory, boot_id, counter,
+                                                  source.source->name(), source.counter->read());
   if (existing == ExistingRegion::adoptable) {
     Region region = Region::adopt(options.directory);
-    const auto pages = region.pages();
-    if (pages[0]->revoked == CLOCKPAGE_REVOKED_NO) {
-      // All lines go on in the terms they were begun in.
-      counter.frequency_hz = region.directory().counter_frequency_hz;
-      say(options, "adopts {}/region", options.directory);
-      if (auto* sim = dynamic_cast<SimSource*>(source.source.get()))
-        continue_simulation(*sim, *pages[0]);
-      return {std::move(region), true};
-    }
-    say(options, "{}/region was revoked and is replaced", options.directory);
-  } else if (existing == ExistingRegion::earlier_boot) {
-    say(options, "{}/region is of an earlier boot and is replaced", options.directory);
+    // All lines go on in the terms they were begun in.
+    counter.frequency_hz = region.directory().counter_frequency_hz;
+    say(options, "adopts {}/region", options.directory);
+    if (auto* sim = dynamic_cast<SimSource*>(source.source.get()))
+      continue_simulation(*sim, *region.pages()[0]);
+    return {std::move(region), true};
   }
+  if (existing == ExistingRegion::revoked)
+    say(options, "{}/region was revoked and is replaced", options.directory);
+  if (existing == ExistingRegion::earlier_boot)
+    say(options, "{}/region is of an earlier boot and is replaced", options.directory);
   return {
       Region::create(options.directory, first_image(source, counter, boot_id, options.publisher)),
       false};

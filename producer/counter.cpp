@@ -5,6 +5,7 @@
 #include <clockpage/counter.h>
 #include <clockpage/fixed_point.h>
 
+#include <algorithm>
 #include <atomic>
 #include <ctime>
 #include <numeric>
@@ -25,9 +26,11 @@ std::uint64_t HostCounter::read() noexcept {
 void HostCounter::wait_until(std::uint64_t counter) noexcept {
   const auto left = static_cast<std::int64_t>(counter - clockpage_counter_ordered());
   if (left <= 0) return;
-  const auto ns = static_cast<std::uint64_t>(static_cast<double>(left) * 1e9 /
-                                             static_cast<double>(frequency_hz_)) +
-                  1;
+  const auto wanted_ns = static_cast<std::uint64_t>(static_cast<double>(left) * 1e9 /
+                                                    static_cast<double>(frequency_hz_)) +
+                         1;
+  // Not for ever: whoever asked must be able to stop.
+  const std::uint64_t ns = std::min<std::uint64_t>(wanted_ns, 100'000'000);
   const timespec duration{static_cast<time_t>(ns / 1'000'000'000),
                           static_cast<long>(ns % 1'000'000'000)};
   clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, nullptr);

@@ -10,8 +10,8 @@ namespace clockpage::producer {
 namespace {
 
 std::uint64_t grown(std::uint64_t bound_ns, std::uint64_t growth_frac,
-                    std::uint64_t elapsed_ns) noexcept {
-  const std::uint64_t sum = bound_ns + clockpage_mul_frac(elapsed_ns, growth_frac) + 1;
+                    std::uint64_t ticks) noexcept {
+  const std::uint64_t sum = bound_ns + clockpage_mul_frac(ticks, growth_frac) + 1;
   return sum > bound_ns ? sum : CLOCKPAGE_BOUND_UNKNOWN;
 }
 
@@ -23,12 +23,17 @@ Segment continued(const Segment& segment, std::uint64_t lease_end) noexcept {
   next.tai.base = segment.tai.at(segment.lease_end);
   next.raw.base = segment.raw.at(segment.lease_end);
   next.lease_end = lease_end;
-  const std::uint64_t elapsed_ns = whole_ns(next.tai.base - segment.tai.base) + 1;
+  const std::uint64_t ticks = (segment.lease_end - segment.tai.start) << segment.tai.shift;
   Terms& terms = next.terms;
-  terms.utc_bound_ns = grown(terms.utc_bound_ns, terms.utc_bound_growth_frac, elapsed_ns);
-  terms.local_bound_ns = grown(terms.local_bound_ns, terms.local_bound_growth_frac, elapsed_ns);
+  terms.utc_bound_ns = grown(terms.utc_bound_ns, terms.utc_bound_growth_frac, ticks);
+  terms.local_bound_ns = grown(terms.local_bound_ns, terms.local_bound_growth_frac, ticks);
   terms.flags = (terms.flags & CLOCKPAGE_SEGMENT_TAI_KNOWN) | CLOCKPAGE_SEGMENT_BRIDGE;
   return next;
+}
+
+std::uint64_t growth_per_tick(std::uint64_t growth_per_ns, const Line& line) noexcept {
+  // A tick is less than a nanosecond: the product cannot exceed growth_per_ns.
+  return clockpage_mul_frac(growth_per_ns, line.period_frac) + 1;
 }
 
 Instant Scale::remainder(std::uint64_t host_counter, Period period) const noexcept {
@@ -42,14 +47,17 @@ Instant Scale::remainder(std::uint64_t host_counter, Period period) const noexce
 
 std::uint8_t delta_shift_for(Period nominal_period) noexcept {
   std::uint8_t shift = 0;
-  while (((nominal_period + nominal_period / 16) >> shift) >> 64 != 0) shift++;
+  while (((nominal_period + nominal_period / 64) >> shift) >> 64 != 0) shift++;
   return shift;
 }
 
 PageWriter::PageWriter(clockpage_data_page& page) noexcept
-    : page_(&page), scale_{page.scale_ratio, page.scale_frac_bits}, shift_(page.delta_shift) {}
+    : page_(&page),
+      index_(CLOCKPAGE_LOAD(page.index)),
+      scale_{page.scale_ratio, page.scale_frac_bits},
+      shift_(page.delta_shift) {}
 
-std::uint64_t PageWriter::index() const noexcept { return CLOCKPAGE_LOAD(page_->index); }
+bool PageWriter::is_ours() const noexcept { return CLOCKPAGE_LOAD(page_->index) == index_; }
 
 Segment PageWriter::load(std::uint64_t number) const noexcept {
   const clockpage_segment& s = page_->segment[number % CLOCKPAGE_SEGMENT_COUNT];
@@ -81,7 +89,7 @@ Segment PageWriter::load(std::uint64_t number) const noexcept {
 }
 
 void PageWriter::fill_next(const Segment& segment) noexcept {
-  const std::uint64_t number = filled_ = index() + 1;
+  const std::uint64_t number = index_ + 1;
   clockpage_segment& s = page_->segment[number % CLOCKPAGE_SEGMENT_COUNT];
   const Terms& t = segment.terms;
   clockpage_fence_before_fill();  // P2, with the reader's fence before its re-check
@@ -113,7 +121,14 @@ void PageWriter::fill_next(const Segment& segment) noexcept {
 }
 
 bool PageWriter::publish() noexcept {
-  return clockpage_publish_index(&page_->index, filled_ - 1, filled_) != 0;  // P1
+  if (clockpage_publish_index(&page_->index, index_, index_ + 1) == 0) return false;  // P1
+  index_++;
+  return true;
+}
+
+bool PageWriter::next_is_complete() const noexcept {
+  const Segment next = load(index() + 1);
+  return next.number == index() + 1 && next.tai.start == newest().lease_end;
 }
 
 void PageWriter::revoke(std::uint64_t reason) noexcept {

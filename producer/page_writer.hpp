@@ -10,7 +10,8 @@
 
 namespace clockpage::producer {
 
-// What is published beside the lines; the same on all four pages.
+// What is published beside the lines. The growths are per unit of the page's ticks; all else is the
+// same on all four pages.
 struct Terms {
   std::int64_t utc_offset_ns = 0;
   std::int64_t monotonic_offset_ns = 0;
@@ -42,6 +43,9 @@ struct Segment {
 // on, leased until `lease_end` (page's counter).
 Segment continued(const Segment& segment, std::uint64_t lease_end) noexcept;
 
+// A growth in 2^-64 ns per ns as one in 2^-64 ns per unit of the line's ticks, rounded up.
+std::uint64_t growth_per_tick(std::uint64_t growth_per_ns, const Line& line) noexcept;
+
 // How one page's counter comes from the host's, exactly as hardware scales it.
 struct Scale {
   std::uint64_t ratio = 1;
@@ -62,16 +66,23 @@ class PageWriter {
  public:
   explicit PageWriter(clockpage_data_page& page) noexcept;
 
-  [[nodiscard]] std::uint64_t index() const noexcept;
+  // The newest segment's number, as this writer knows it.
+  [[nodiscard]] std::uint64_t index() const noexcept { return index_; }
+  // Whether the page still says so. If not there is a second writer.
+  [[nodiscard]] bool is_ours() const noexcept;
   [[nodiscard]] Segment newest() const noexcept { return load(index()); }
   [[nodiscard]] Segment load(std::uint64_t number) const noexcept;
   [[nodiscard]] const Scale& scale() const noexcept { return scale_; }
   [[nodiscard]] std::uint32_t shift() const noexcept { return shift_; }
 
-  // Fills the slot after the newest; may be called again before publish(). Sets the number.
+  // Fills the slot after the newest; may be called again before publish(). Sets the number. Only
+  // while is_ours().
   void fill_next(const Segment& segment) noexcept;
   // Makes it the newest. False: the index was not ours any more, there is a second writer.
   [[nodiscard]] bool publish() noexcept;
+
+  // Whether a dead writer left the next segment complete but unpublished: publish() does it then.
+  [[nodiscard]] bool next_is_complete() const noexcept;
 
   // Withdraws the page: at once, and for good.
   void revoke(std::uint64_t reason) noexcept;
@@ -79,7 +90,7 @@ class PageWriter {
 
  private:
   clockpage_data_page* page_;
-  std::uint64_t filled_ = 0;  // number of the segment that fill_next made
+  std::uint64_t index_;
   Scale scale_;
   std::uint32_t shift_;
 };

@@ -177,8 +177,8 @@ TEST_F(PageWriterTest, RevocationIsForGood) {
 TEST_F(PageWriterTest, ContinuedIsTheSameFunctionWithNoNarrowerBounds) {
   for (int i = 0; i < 4; i++) {
     const clockpage_reader reader = region_.reader(static_cast<std::size_t>(i));
-    PageWriter page(*region_.page(static_cast<std::size_t>(i)));
-    const std::uint64_t end = page.newest().lease_end;
+    const std::uint64_t end =
+        PageWriter(*region_.page(static_cast<std::size_t>(i))).newest().lease_end;
     std::vector<std::uint64_t> counters;
     for (std::uint64_t c = end; c < end + kHz / 10; c += kHz / 997) counters.push_back(c);
     for (const int clock : {0, 1, 4, 7, 11}) {
@@ -186,6 +186,7 @@ TEST_F(PageWriterTest, ContinuedIsTheSameFunctionWithNoNarrowerBounds) {
       for (std::size_t k = 0; k < counters.size(); k++)
         ASSERT_EQ(clockpage_at_bounds(&reader, clock, counters[k], &overdue[k]), 0);
       const std::uint64_t index = region_.page(static_cast<std::size_t>(i))->index;
+      PageWriter page(*region_.page(static_cast<std::size_t>(i)));  // takes the index as it is
       page.fill_next(continued(page.newest(), end + kHz));
       ASSERT_TRUE(page.publish());
       for (std::size_t k = 0; k < counters.size(); k++) {

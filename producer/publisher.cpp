@@ -14,6 +14,9 @@ namespace {
 // Lateness once seen is believed to come again for about this long.
 constexpr std::uint64_t kForgetSeconds = 15;
 
+// A store this close to the segment's start is counted as late already.
+constexpr std::uint64_t kLateGuardNs = 1000;
+
 }  // namespace
 
 Publisher::Publisher(const std::array<clockpage_data_page*, kPages>& pages, Counter& counter,
@@ -32,7 +35,10 @@ Publisher::Publisher(const std::array<clockpage_data_page*, kPages>& pages, Coun
       lead_(min_lead_),
       must_bridge_(adopted) {
   told_ = pages_[0].diagnostics();
-  if (adopted) steering_.adopt(pages_[0].newest());
+  if (adopted) {
+    finish_dead_writers_publication();
+    steering_.adopt(pages_[0].newest());
+  }
   const std::string_view name = source.name();
   std::memset(told_.source, 0, sizeof told_.source);
   std::memcpy(told_.source, name.data(), std::min(name.size(), sizeof told_.source - 1));
@@ -68,7 +74,6 @@ StepResult Publisher::finish() noexcept {
 }
 
 StepResult Publisher::advance(bool last) noexcept {
-  for (std::size_t i = 0; i < kPages; i++) found_[i] = pages_[i].index();
   const Segment before = pages_[0].newest();
   const std::uint64_t wanted = before.lease_end - lead_;
   // One segment at most begins in the future: readers then step back once at most.
@@ -90,8 +95,10 @@ StepResult Publisher::advance(bool last) noexcept {
   else
     steering_.source_lost();
 
-  // Before filling, so that no slot of the other's is overwritten.
-  if (another_wrote()) return StepResult::second_writer;
+  // A second writer's slots must not be written to; the indices' stores check once more.
+  for (const PageWriter& page : pages_)
+    if (!page.is_ours()) return StepResult::second_writer;
+
   const std::uint64_t start = before.lease_end;
   bool bridge = must_bridge_ || !steering_.ready() || !in_time(start);
   if (!bridge) {
@@ -120,8 +127,7 @@ void Publisher::fill_steered(const Plan& plan) noexcept {
   for (PageWriter& page : pages_) page.fill_next(steered(page, page.newest(), plan));
 }
 
-// Each page goes on from its own newest segment: a writer that died between two index stores
-// has left them one apart. The new lease's end is common to all.
+// Each page goes on from its own newest segment. The new lease's end is common to all.
 void Publisher::fill_bridge() noexcept {
   const std::uint64_t now = counter_.read();
   std::uint64_t from = now;
@@ -134,16 +140,7 @@ void Publisher::fill_bridge() noexcept {
   for (PageWriter& page : pages_) page.fill_next(continued(page.newest(), page.scale().apply(end)));
 }
 
-// The compare-and-exchange sees only what moves after the slot was filled; a step begins with the
-// wait and the source, milliseconds before.
-bool Publisher::another_wrote() const noexcept {
-  for (std::size_t i = 0; i < kPages; i++)
-    if (pages_[i].index() != found_[i]) return true;
-  return false;
-}
-
 bool Publisher::publish_all() noexcept {
-  if (another_wrote()) return false;
   for (PageWriter& page : pages_)
     if (!page.publish()) return false;
   return true;
@@ -163,11 +160,7 @@ void Publisher::account(bool bridged, const Segment& before) noexcept {
                                        ? -static_cast<std::int64_t>(ns(after - before.lease_end))
                                        : static_cast<std::int64_t>(ns(before.lease_end - after));
     told_.min_margin_ns = std::min(told_.min_margin_ns, margin_ns);
-    if (margin < 0) {
-      told_.late_publications++;
-      const std::uint64_t size = magnitude_ns(difference(now.tai.at(after), before.tai.at(after)));
-      told_.late_max_ns = std::max(told_.late_max_ns, size);
-    }
+    count_if_late(pages_[0], before, after);
     const std::uint32_t flags = now.terms.flags;
     if ((flags & CLOCKPAGE_SEGMENT_REALTIME_STEP) != 0) told_.realtime_steps++;
     if ((flags & CLOCKPAGE_SEGMENT_TAI_STEP) != 0) told_.tai_steps++;
@@ -180,6 +173,41 @@ void Publisher::account(bool bridged, const Segment& before) noexcept {
   told_.source_frequency_hz = static_cast<std::uint64_t>(make_instant(1'000'000'000) /
                                                          std::max<Period>(steering_.period(), 1));
   write_diagnostics();
+}
+
+// Lateness is counted a little early: a CPU may run a reader's re-check ahead of its counter read,
+// so that it misses a store made this shortly before the start.
+void Publisher::count_if_late(const PageWriter& page, const Segment& before,
+                              std::uint64_t after) noexcept {
+  const std::uint64_t start = before.lease_end;
+  if (static_cast<std::int64_t>(start - after) > static_cast<std::int64_t>(ticks(kLateGuardNs)))
+    return;
+  told_.late_publications++;
+  count_disagreement(page, before, after);
+}
+
+// How far readers of the old line and of the new one can be apart at host counter `at`.
+void Publisher::count_disagreement(const PageWriter& page, const Segment& before,
+                                   std::uint64_t at) noexcept {
+  const std::uint64_t counter = page.scale().apply(at);
+  if (static_cast<std::int64_t>(counter - before.lease_end) <= 0) return;
+  const InstantDelta apart = difference(page.newest().tai.at(counter), before.tai.at(counter));
+  told_.late_max_ns = std::max(told_.late_max_ns, magnitude_ns(apart));
+}
+
+// A writer that died between two index stores has left some pages one segment behind the others.
+// Their next segments are complete (all slots are filled before the first index moves): they are
+// published now, late, so that all pages carry one function again.
+void Publisher::finish_dead_writers_publication() noexcept {
+  const std::uint64_t furthest = pages_[0].index();
+  for (PageWriter& page : pages_) {
+    if (page.index() + 1 != furthest || !page.next_is_complete()) continue;
+    const Segment before = page.newest();
+    if (!page.publish()) continue;
+    if ((page.newest().terms.flags & CLOCKPAGE_SEGMENT_BRIDGE) != 0) continue;
+    told_.late_publications++;
+    count_disagreement(page, before, counter_.read());
+  }
 }
 
 void Publisher::write_diagnostics() noexcept {

@@ -60,8 +60,10 @@ class Publisher {
   void adapt_lead(std::uint64_t lateness) noexcept;
   void fill_steered(const Plan& plan) noexcept;
   void fill_bridge() noexcept;
-  [[nodiscard]] bool another_wrote() const noexcept;
   [[nodiscard]] bool publish_all() noexcept;
+  void finish_dead_writers_publication() noexcept;
+  void count_disagreement(const PageWriter& page, const Segment& before, std::uint64_t at) noexcept;
+  void count_if_late(const PageWriter& page, const Segment& before, std::uint64_t after) noexcept;
   void account(bool bridged, const Segment& before) noexcept;
   void write_diagnostics() noexcept;
 
@@ -78,7 +80,6 @@ class Publisher {
   std::uint64_t worst_lateness_ = 0;  // ticks, forgotten over some seconds
   std::uint64_t last_wake_ = 0;
   bool must_bridge_;
-  std::array<std::uint64_t, kPages> found_{};  // each page's index as the step began
   clockpage_diagnostics told_{};  // what write_diagnostics writes
 };
 

@@ -145,10 +145,87 @@ void fill_first_segments(clockpage_data_page& page, std::uint64_t history_ticks,
   first.tai = rescaled(first.tai, scale, writer.shift(), tai_period);
   first.raw = rescaled(first.raw, scale, writer.shift(), raw_period);
   first.lease_end = scale.apply(first.lease_end);
+  if (scale.frac_bits != 0) {
+    // From the host's ticks to this page's.
+    const auto per_tick = [&](std::uint64_t growth) {
+      return static_cast<std::uint64_t>((Instant{growth} << scale.frac_bits) / scale.ratio >>
+                                        writer.shift()) +
+             1;
+    };
+    first.terms.utc_bound_growth_frac = per_tick(first.terms.utc_bound_growth_frac);
+    first.terms.local_bound_growth_frac = per_tick(first.terms.local_bound_growth_frac);
+  }
   writer.fill_next(extended_back(first, scale.apply(history_ticks)));
   (void)writer.publish();
   writer.fill_next(first);
   (void)writer.publish();
+}
+
+void check_counter(const fs::path& path, const clockpage_directory_page& d,
+                   const CounterIdentity& counter) {
+  // Two measurements of one counter differ by less than this; two counters by more.
+  const std::uint64_t tolerance = counter.frequency_hz / 5000;
+  const std::uint64_t apart = d.counter_frequency_hz > counter.frequency_hz
+                                  ? d.counter_frequency_hz - counter.frequency_hz
+                                  : counter.frequency_hz - d.counter_frequency_hz;
+  if (d.counter_kind != counter.kind || apart > tolerance)
+    fail(path,
+         fmt::format("was made for another counter ({} Hz; this one has {} Hz); left as it is",
+                     d.counter_frequency_hz, counter.frequency_hz));
+}
+
+void check_source(const fs::path& path, const clockpage_diagnostics& diagnostics,
+                  std::string_view source) {
+  const char* name = reinterpret_cast<const char*>(diagnostics.source);
+  const std::string_view published(name, strnlen(name, sizeof diagnostics.source));
+  if (!published.empty() && (published == "sim") != (source == "sim"))
+    fail(path,
+         fmt::format("was published from source {}, which source {} cannot continue; left as it is",
+                     published, source));
+}
+
+// What no producer of this counter has published. Longest lease ahead: a period and twice the lead.
+void check_newest(const fs::path& path, const clockpage_data_page& page, std::uint64_t now) {
+  const PageWriter writer(const_cast<clockpage_data_page&>(page));  // only reads
+  const Segment s = writer.newest();
+  const auto limit = static_cast<std::int64_t>(4 * page.counter_frequency_hz);
+  const auto apart = [](std::uint64_t a, std::uint64_t b) {
+    return static_cast<std::int64_t>(a - b);
+  };
+  const std::uint64_t counter = writer.scale().apply(now);
+  const auto nominal =
+      static_cast<std::uint64_t>(nominal_period(page.counter_frequency_hz) >> writer.shift());
+  const char* wrong = nullptr;
+  if (s.number != writer.index()) wrong = "its newest segment is another's";
+  if (apart(s.tai.start, counter) > limit || apart(s.lease_end, counter) > limit)
+    wrong = "its newest segment lies in the future of this counter";
+  // No upper limit: a bridge is as long as the death that it spans.
+  // A bridge over a long death is as long as the death was.
+  if (apart(s.lease_end, s.tai.start) <= 0) wrong = "its newest segment has an impossible lease";
+  for (const Line* line : {&s.tai, &s.raw})
+    if (line->period_frac < nominal - nominal / 8 || line->period_frac > nominal + nominal / 8)
+      wrong = "its newest segment has an impossible period";
+  if (whole_ns(s.tai.base) >= CLOCKPAGE_MAX_BASE_NS)
+    wrong = "its newest segment is past the year 2116";
+  if (wrong != nullptr)
+    fail(path, fmt::format("is not a region that can be adopted: {}; left as it is", wrong));
+}
+
+// All pages are published together: a writer's death leaves some one segment behind, not more.
+void check_pages(const fs::path& path, const bip::mapped_region& region, std::uint64_t now) {
+  const auto* base = static_cast<const std::byte*>(region.get_address());
+  const auto& directory = *reinterpret_cast<const clockpage_directory_page*>(base);
+  std::uint64_t lowest = ~std::uint64_t{0};
+  std::uint64_t highest = 0;
+  for (const clockpage_data_page_entry& entry : directory.data_page) {
+    const auto& page = *reinterpret_cast<const clockpage_data_page*>(base + entry.offset_bytes);
+    lowest = std::min(lowest, CLOCKPAGE_LOAD(page.index));
+    highest = std::max(highest, CLOCKPAGE_LOAD(page.index));
+    check_newest(path, page, now);
+  }
+  if (highest - lowest > 1)
+    fail(path,
+         "is not a region that can be adopted: its pages are at different segments; left as it is");
 }
 
 }  // namespace
@@ -175,7 +252,7 @@ ProducerLock::ProducerLock(const fs::path& directory) {
   fs::create_directories(directory, error);
   if (error) fail(directory, fmt::format("cannot be created: {}", error.message()));
   const fs::path path = directory / "lock";
-  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (fd_ < 0) fail_errno(path, "cannot be opened", errno);
   if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     const int reason = errno;
@@ -198,7 +275,8 @@ ProducerLock::ProducerLock(const fs::path& directory) {
 ProducerLock::~ProducerLock() { close(fd_); }
 
 ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
-                               const CounterIdentity& counter, std::string_view source) {
+                               const CounterIdentity& counter, std::string_view source,
+                               std::uint64_t now) {
   const fs::path path = region_path(directory);
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0) {
@@ -212,35 +290,26 @@ ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
   const auto mapped = map(path, bip::read_only);
   clockpage_open_error error{};
   if (clockpage_validate_region(mapped.get_address(), mapped.get_size(), &error) != 0)
-    fail(path, fmt::format("is not a region that can be adopted: {}: {}; left as it is",
-                           error.where, clockpage_strerror(error.code)));
+    fail(path, fmt::format("is not a region that can be adopted: {}; left as it is", error.where));
   const auto& d = *static_cast<const clockpage_directory_page*>(mapped.get_address());
   if (!std::equal(boot_id.begin(), boot_id.end(), d.boot_id)) return ExistingRegion::earlier_boot;
-  // Two measurements of one counter differ by less than this; two counters by more.
-  const std::uint64_t apart = d.counter_frequency_hz > counter.frequency_hz
-                                  ? d.counter_frequency_hz - counter.frequency_hz
-                                  : counter.frequency_hz - d.counter_frequency_hz;
-  if (d.counter_kind != counter.kind || apart > counter.frequency_hz / 5000)
-    fail(path,
-         fmt::format("was made for another counter ({} Hz; this one has {} Hz); left as it is",
-                     d.counter_frequency_hz, counter.frequency_hz));
-  const auto* page =
-      static_cast<const std::byte*>(mapped.get_address()) + d.data_page[0].offset_bytes;
-  const auto& diagnostics = reinterpret_cast<const clockpage_data_page*>(page)->diagnostics;
-  const char* name = reinterpret_cast<const char*>(diagnostics.source);
-  const std::string_view published(name, strnlen(name, sizeof diagnostics.source));
-  if (!published.empty() && (published == "sim") != (source == "sim"))
-    fail(path,
-         fmt::format("was published from source {}, which source {} cannot continue; left as it is",
-                     published, source));
+  check_counter(path, d, counter);
+  const auto* base = static_cast<const std::byte*>(mapped.get_address());
+  const auto& first =
+      *reinterpret_cast<const clockpage_data_page*>(base + d.data_page[0].offset_bytes);
+  check_source(path, first.diagnostics, source);
+  if (CLOCKPAGE_LOAD(first.revoked) != CLOCKPAGE_REVOKED_NO) return ExistingRegion::revoked;
+  check_pages(path, mapped, now);
   return ExistingRegion::adoptable;
 }
 
 Region Region::create(const fs::path& directory, std::span<const std::byte> image) {
   const fs::path path = region_path(directory);
-  const fs::path temporary = directory / fmt::format(".region.{}", getpid());
+  // We hold the lock: what lies under this name is a dead producer's.
+  const fs::path temporary = directory / ".region.new";
+  unlink(temporary.c_str());
   {
-    const File file(temporary, O_RDWR | O_CREAT | O_EXCL, 0644);
+    const File file(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
     if (file.get() < 0) fail_errno(temporary, "cannot be created", errno);
     // Written, not only sized: a full file system shows here and not as a SIGBUS later.
     if (write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size())) {

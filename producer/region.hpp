@@ -54,16 +54,18 @@ class ProducerLock {
   int fd_ = -1;
 };
 
-enum class ExistingRegion { none, adoptable, earlier_boot };
+enum class ExistingRegion { none, adoptable, earlier_boot, revoked };
 
 // A mapped region, for writing. Hold the ProducerLock meanwhile.
 class Region {
  public:
   // What lies at directory/region. Throws RegionError if it is something else than a region that
   // may be adopted or replaced: such a file is never touched.
-  // A simulated clock is never continued by a real one, nor the other way round: `source`.
+  // `now`: the host's counter. A simulated clock is never continued by a real one, nor the other
+  // way round: `source`.
   static ExistingRegion inspect(const std::filesystem::path& directory, const Id& boot_id,
-                                const CounterIdentity& counter, std::string_view source);
+                                const CounterIdentity& counter, std::string_view source,
+                                std::uint64_t now);
   // Writes `image` under a temporary name and renames it; a region of an earlier boot is revoked
   // first. Throws RegionError.
   static Region create(const std::filesystem::path& directory, std::span<const std::byte> image);

@@ -14,6 +14,13 @@ constexpr std::uint64_t growth_frac(std::uint64_t ppb) noexcept {
   return static_cast<std::uint64_t>(make_instant(ppb) / kPpb) + 1;
 }
 
+// |period / other - 1| in 2^-64, rounded up.
+std::uint64_t deviation_frac(Period period, Period other) noexcept {
+  const Period apart = period > other ? period - other : other - period;
+  const double share = static_cast<double>(apart) / static_cast<double>(other);
+  return share < 0.5 ? static_cast<std::uint64_t>(share * 0x1p64) + 1 : std::uint64_t{1} << 63;
+}
+
 Instant limit(Instant value, Instant low, Instant high) noexcept {
   if (difference(value, low) < 0) return low;
   return difference(value, high) > 0 ? high : value;
@@ -48,6 +55,10 @@ void Steering::observe(const Observation& o) noexcept {
   raw_.add({o.counter, o.raw, o.raw_period, 0, o.noise_ns});
   last_ = o;
   lost_ = false;
+  // Whoever set the clock knows how good it is; the bound from before says nothing of it.
+  if (was_set(o)) was_synchronised_ = false;
+  realtime_minus_monotonic_ns_ = o.realtime_minus_monotonic_ns;
+  tai_minus_realtime_ns_ = o.tai_minus_realtime_ns;
   if (o.quality.synchronised && o.quality.max_error_ns) {
     was_synchronised_ = true;
     good_counter_ = o.counter;
@@ -55,7 +66,20 @@ void Steering::observe(const Observation& o) noexcept {
   }
 }
 
+// A leap second moves REALTIME, not TAI: it is no reason to distrust anything.
+bool Steering::was_set(const Observation& o) const noexcept {
+  if (!realtime_minus_monotonic_ns_) return false;
+  const std::int64_t moved = o.realtime_minus_monotonic_ns - *realtime_minus_monotonic_ns_;
+  const bool tai_known = o.tai_minus_realtime_ns && tai_minus_realtime_ns_;
+  const std::int64_t leapt = tai_known ? *o.tai_minus_realtime_ns - *tai_minus_realtime_ns_ : 0;
+  return moved + leapt != 0;
+}
+
 void Steering::adopt(const Segment& newest) noexcept {
+  const Terms& terms = newest.terms;
+  realtime_minus_monotonic_ns_ = terms.monotonic_offset_ns - terms.utc_offset_ns;
+  if ((terms.flags & CLOCKPAGE_SEGMENT_TAI_KNOWN) != 0)
+    tai_minus_realtime_ns_ = terms.utc_offset_ns;
   const std::uint8_t status = newest.terms.status;
   if (newest.terms.utc_bound_ns == CLOCKPAGE_BOUND_UNKNOWN) return;
   if (status != CLOCKPAGE_STATUS_SYNCHRONISED && status != CLOCKPAGE_STATUS_FREE_RUNNING) return;
@@ -100,19 +124,18 @@ void Steering::set_offsets(const Terms& before, Terms& t) const noexcept {
 }
 
 void Steering::set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& t) const noexcept {
-  t.utc_bound_growth_frac = growth_frac(limits_.utc_growth_ppb);
-  t.local_bound_growth_frac = growth_frac(limits_.local_growth_ppb);
   const std::uint64_t reading = error_ns + last_.noise_ns + quantum_ns_;
   const std::uint64_t age = ns_since(last_.counter, start);
   t.local_bound_ns =
-      saturating_add(reading, clockpage_mul_frac(age, t.local_bound_growth_frac) + 1);
+      saturating_add(reading, clockpage_mul_frac(age, growth_frac(limits_.local_growth_ppb)) + 1);
   if (!was_synchronised_) {
     t.utc_bound_ns = CLOCKPAGE_BOUND_UNKNOWN;
     return;
   }
   const std::uint64_t good_age = ns_since(good_counter_, start);
-  t.utc_bound_ns = saturating_add(saturating_add(good_bound_ns_, reading),
-                                  clockpage_mul_frac(good_age, t.utc_bound_growth_frac) + 1);
+  t.utc_bound_ns =
+      saturating_add(saturating_add(good_bound_ns_, reading),
+                     clockpage_mul_frac(good_age, growth_frac(limits_.utc_growth_ppb)) + 1);
 }
 
 void Steering::set_status(bool limited, Terms& t) const noexcept {
@@ -140,7 +163,19 @@ Plan Steering::plan(const Segment& newest, std::uint64_t end) const noexcept {
   plan.period = (tai.target - monotonic) / (end - start);
   set_bounds(start, std::max(tai.error_ns, raw.error_ns), plan.terms);
   set_status(tai.limited, plan.terms);
+  set_growth(newest, plan);
   return plan;
+}
+
+// A correcting slope is meant for one segment only. Should nobody be there to end it, it leads
+// away from the source: bounds must then grow as fast.
+void Steering::set_growth(const Segment& newest, Plan& plan) const noexcept {
+  const std::uint64_t ticks = plan.end - newest.lease_end;
+  const Instant rise = plan.raw_target - newest.raw.at(newest.lease_end);
+  const std::uint64_t leading_away = std::max(deviation_frac(plan.period, monotonic_.period()),
+                                              deviation_frac(rise / ticks, raw_.period()));
+  plan.utc_growth_frac = saturating_add(growth_frac(limits_.utc_growth_ppb), leading_away);
+  plan.local_growth_frac = saturating_add(growth_frac(limits_.local_growth_ppb), leading_away);
 }
 
 Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcept {
@@ -151,8 +186,8 @@ Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcep
                     static_cast<Instant>(span(last.period, ticks));
   last.raw_target =
       newest.raw.at(newest.lease_end) + static_cast<Instant>(span(raw_.period(), ticks));
-  if (last.terms.status == CLOCKPAGE_STATUS_SYNCHRONISED)
-    last.terms.status = CLOCKPAGE_STATUS_FREE_RUNNING;
+  set_growth(newest, last);
+  last.terms.status = CLOCKPAGE_STATUS_FREE_RUNNING;  // whatever it was; the bound says how good
   last.terms.reason = CLOCKPAGE_REASON_PRODUCER_STOPPED;
   return last;
 }
@@ -170,6 +205,10 @@ Segment Steering::first(std::uint64_t start, std::uint64_t end,
   segment.raw = {start, raw_.predict(start), static_cast<std::uint64_t>(raw_.period() >> shift),
                  shift};
   set_bounds(start, 1, segment.terms);
+  segment.terms.utc_bound_growth_frac =
+      growth_per_tick(growth_frac(limits_.utc_growth_ppb), segment.tai);
+  segment.terms.local_bound_growth_frac =
+      growth_per_tick(growth_frac(limits_.local_growth_ppb), segment.tai);
   set_status(false, segment.terms);
   return segment;
 }
@@ -194,6 +233,8 @@ Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan)
   next.tai = line_through(start, add_ns(newest.tai.at(start), plan.tai_step_ns), end,
                           plan.tai_target - cut, page.shift());
   next.raw = line_through(start, newest.raw.at(start), end, plan.raw_target - cut, page.shift());
+  next.terms.utc_bound_growth_frac = growth_per_tick(plan.utc_growth_frac, next.tai);
+  next.terms.local_bound_growth_frac = growth_per_tick(plan.local_growth_frac, next.tai);
   return next;
 }
 

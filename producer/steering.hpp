@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "page_writer.hpp"
 #include "time_source.hpp"
@@ -22,12 +23,14 @@ struct SteeringLimits {
 
 // A decision, in terms of the host's counter; each page makes its own line from it.
 struct Plan {
-  std::uint64_t end = 0;         // host counter: the lease's end
-  Instant tai_target = 0;        // TAI there
-  Instant raw_target = 0;        // MONOTONIC_RAW there
-  Period period = 0;             // of TAI up to there, 2^-64 ns per host tick
-  std::int64_t tai_step_ns = 0;  // of the base, at start
-  Terms terms;
+  std::uint64_t end = 0;                // host counter: the lease's end
+  Instant tai_target = 0;               // TAI there
+  Instant raw_target = 0;               // MONOTONIC_RAW there
+  Period period = 0;                    // of TAI up to there, 2^-64 ns per host tick
+  std::int64_t tai_step_ns = 0;         // of the base, at start
+  Terms terms;                          // but for the growths, which depend on the page's ticks
+  std::uint64_t utc_growth_frac = 0;    // 2^-64 ns per ns
+  std::uint64_t local_growth_frac = 0;  // 2^-64 ns per ns
 };
 
 class Steering {
@@ -66,7 +69,9 @@ class Steering {
                                    std::uint64_t end) const noexcept;
   void set_offsets(const Terms& before, Terms& terms) const noexcept;
   void set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& terms) const noexcept;
+  void set_growth(const Segment& newest, Plan& plan) const noexcept;
   void set_status(bool limited, Terms& terms) const noexcept;
+  [[nodiscard]] bool was_set(const Observation& observation) const noexcept;
   [[nodiscard]] std::uint64_t ns_since(std::uint64_t then, std::uint64_t counter) const noexcept;
 
   SteeringLimits limits_;
@@ -76,6 +81,9 @@ class Steering {
   Observation last_;
   bool lost_ = false;
   bool was_synchronised_ = false;
+  // As last seen: a change of their sum (of the first, where TAI is not known) is a clock set.
+  std::optional<std::int64_t> realtime_minus_monotonic_ns_;
+  std::optional<std::int64_t> tai_minus_realtime_ns_;
   std::uint64_t good_counter_ = 0;   // when the last good bound held, host counter
   std::uint64_t good_bound_ns_ = 0;  // that bound
 };

@@ -207,7 +207,7 @@ TEST_F(SteeringTest, TheLastSegmentKeepsTheMeanFrequencyAndCorrectsNoPhase) {
   EXPECT_NEAR(static_cast<double>(newest_.raw.period_frac) * 0x1p-64 / kNsPerTick, 1, 1e-8);
 }
 
-TEST(SteeringStatusTest, ALastSegmentDoesNotClaimASynchronisationThatNeverWas) {
+TEST(SteeringStatusTest, ALastSegmentIsFreeRunningAndClaimsNoBoundThatNeverWas) {
   Source source;
   Observation o = source.at(kStart);
   o.quality = {false, CLOCKPAGE_REASON_KERNEL_UNSYNCHRONISED, std::nullopt};
@@ -216,7 +216,8 @@ TEST(SteeringStatusTest, ALastSegmentDoesNotClaimASynchronisationThatNeverWas) {
   const Segment first = steering.first(kStart, kStart + kSpan, 0);
   EXPECT_EQ(first.terms.status, CLOCKPAGE_STATUS_UNKNOWN);
   const Plan last = steering.last_plan(first, first.lease_end + kSpan);
-  EXPECT_EQ(last.terms.status, CLOCKPAGE_STATUS_UNKNOWN);
+  EXPECT_EQ(last.terms.status, CLOCKPAGE_STATUS_FREE_RUNNING);
+  EXPECT_EQ(last.terms.utc_bound_ns, CLOCKPAGE_BOUND_UNKNOWN);
   EXPECT_EQ(last.terms.reason, CLOCKPAGE_REASON_PRODUCER_STOPPED);
   EXPECT_EQ(last.terms.utc_bound_ns, CLOCKPAGE_BOUND_UNKNOWN);
 }

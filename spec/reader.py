@@ -102,7 +102,7 @@ class DataPage:
         ns = signed(self.time(s, clock, ticks))
         earliest, latest = self.interval(s, clock, ns, ticks)
         status = s.status if s.status <= 4 else 4
-        if overdue and status == 2:
+        if overdue and status != 4:
             status = 3
         return {"ns": ns, "earliest_ns": earliest, "latest_ns": latest, "status": status, "reason": s.reason,
                 "flags": (1 if overdue else 0) | (2 if tai_known else 0), "leap_indicator": s.leap_indicator,
@@ -134,8 +134,7 @@ class DataPage:
         utc = clock in (CLOCKS["REALTIME"], CLOCKS["TAI"])
         bound, growth = ((s.utc_bound_ns, s.utc_bound_growth_frac) if utc
                          else (s.local_bound_ns, s.local_bound_growth_frac))
-        elapsed = (ticks * s.tai_period_frac >> 64) + 1
-        grown = bound + (elapsed * growth >> 64) + 2
+        grown = bound + (ticks * growth >> 64) + 2
         if bound == NO_BOUND or grown > INT64_MAX:
             return INT64_MIN, INT64_MAX
         return max(ns - grown, INT64_MIN), min(ns + grown, INT64_MAX)

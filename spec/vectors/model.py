@@ -24,7 +24,7 @@ ULP = Fraction(1, 2**64)
 
 
 def ppm(value):
-    """A growth of `value` parts per million, in units of 2^-64, rounded up."""
+    """A growth of `value` ppm of a tick of 1 ns, in units of 2^-64, rounded up."""
     return -floor(-Fraction(value, 10**6) * 2**64)
 
 
@@ -134,11 +134,11 @@ def utc_offset(segment, tai):
     return segment.utc_offset_ns + (moved if insertion else -moved)
 
 
-def interval(segment, clock, time_ns, elapsed_ns):
+def interval(segment, clock, time_ns, ticks):
     utc = clock in (REALTIME, TAI)
     bound = segment.utc_bound_ns if utc else segment.local_bound_ns
     growth = segment.utc_bound_growth_frac if utc else segment.local_bound_growth_frac
-    bound = NO_BOUND if bound == NO_BOUND else bound + floor(elapsed_ns * growth * ULP) + 2
+    bound = NO_BOUND if bound == NO_BOUND else bound + floor(ticks * growth * ULP) + 2
     if bound > INT64_MAX:
         return INT64_MIN, INT64_MAX
     return max(time_ns - bound, INT64_MIN), min(time_ns + bound, INT64_MAX)
@@ -170,10 +170,9 @@ def expected(page, clock, counter):
         TAI: lambda: tai,
         MONOTONIC_RAW: lambda: floor(s.raw + ticks * s.raw_period),
     }[clock]()
-    elapsed_ns = floor(ticks * s.tai_period) + 1
     status = s.status if s.status <= UNRELIABLE else UNRELIABLE
-    if overdue and status == SYNCHRONISED:
+    if overdue and status != UNRELIABLE:
         status = FREE_RUNNING
     flags = (TIME_OVERDUE if overdue else 0) | (TIME_TAI_KNOWN if s.flags & TAI_KNOWN else 0)
-    return row + (OK, time_ns, *interval(s, clock, time_ns, elapsed_ns), status, s.reason, flags,
+    return row + (OK, time_ns, *interval(s, clock, time_ns, ticks), status, s.reason, flags,
                   s.leap_indicator, page.smear, s.epoch % 2**64)

@@ -109,7 +109,7 @@ typedef int64_t clockpage_s64;
 #define CLOCKPAGE_STATUS_UNKNOWN 0      /* nothing vouches for REALTIME and TAI */
 #define CLOCKPAGE_STATUS_INITIALISING 1 /* the source is being proven */
 #define CLOCKPAGE_STATUS_SYNCHRONISED 2 /* the source says it is synchronised */
-#define CLOCKPAGE_STATUS_FREE_RUNNING 3 /* was synchronised; runs on, bounds grow */
+#define CLOCKPAGE_STATUS_FREE_RUNNING 3 /* nobody steers it (any more); runs on, bounds grow */
 #define CLOCKPAGE_STATUS_UNRELIABLE 4   /* do not use */
 
 /* Why the status is what it is (struct clockpage_segment.reason). */
@@ -204,7 +204,7 @@ struct clockpage_segment {
 	clockpage_u64 raw_ns;		/* MONOTONIC_RAW at start, whole ns */
 	clockpage_u64 raw_frac;		/* MONOTONIC_RAW at start, 2^-64 ns */
 	clockpage_u64 raw_period_frac;	/* ns per 2^-delta_shift tick, 2^-64 ns */
-	/* Half-widths at start, and their growth in 2^-64 ns per ns since start.
+	/* Half-widths at start, and their growth in 2^-64 ns per 2^-delta_shift tick since start.
 	 * utc: |REALTIME or TAI read here - what the source claims UTC or TAI to be|.
 	 * local: |MONOTONIC, RAW, BOOTTIME read here - the source's|.
 	 * CLOCKPAGE_BOUND_UNKNOWN: no bound. */

@@ -117,16 +117,16 @@ CLOCKPAGE_INLINE int clockpage_segment_clock_(const struct clockpage_segment *s,
 	return CLOCKPAGE_OK;
 }
 
-/* Half-width at `elapsed_ns` past the segment's start, rounded up; with the quantum of
- * rounding ns down. CLOCKPAGE_BOUND_UNKNOWN stays what it is, and so does overflow. */
+/* Half-width at `ticks` (already shifted) past the segment's start, rounded up; with the
+ * quantum of rounding ns down. CLOCKPAGE_BOUND_UNKNOWN stays what it is, and so does overflow. */
 CLOCKPAGE_INLINE uint64_t clockpage_bound_(const struct clockpage_segment *s, int clock,
-					   uint64_t elapsed_ns)
+					   uint64_t ticks)
 {
 	int utc = clock == CLOCKPAGE_REALTIME || clock == CLOCKPAGE_TAI;
 	uint64_t bound = CLOCKPAGE_LOAD(*(utc ? &s->utc_bound_ns : &s->local_bound_ns));
 	uint64_t growth =
 		CLOCKPAGE_LOAD(*(utc ? &s->utc_bound_growth_frac : &s->local_bound_growth_frac));
-	uint64_t sum = bound + clockpage_mul_frac(elapsed_ns, growth) + 2;
+	uint64_t sum = bound + clockpage_mul_frac(ticks, growth) + 2;
 	return CLOCKPAGE_LIKELY(sum > bound) ? sum : CLOCKPAGE_BOUND_UNKNOWN;
 }
 
@@ -136,20 +136,21 @@ CLOCKPAGE_INLINE void clockpage_describe_(const struct clockpage_data_page *page
 					  uint64_t counter, uint64_t ticks, int overdue,
 					  struct clockpage_time *out)
 {
-	uint64_t elapsed_ns = clockpage_mul_frac(ticks, CLOCKPAGE_LOAD(s->tai_period_frac)) + 1;
-	uint64_t bound = clockpage_bound_(s, clock, elapsed_ns);
+	uint64_t bound = clockpage_bound_(s, clock, ticks);
 	uint32_t flags = CLOCKPAGE_LOAD(s->flags);
 	uint8_t status = CLOCKPAGE_LOAD(s->status);
+	/* An unknown number from the page is not a good status. */
+	if (CLOCKPAGE_UNLIKELY(status > CLOCKPAGE_STATUS_UNRELIABLE))
+		status = CLOCKPAGE_STATUS_UNRELIABLE;
 	out->counter = counter;
 	out->epoch = CLOCKPAGE_LOAD(s->epoch);
 	out->flags = flags & CLOCKPAGE_SEGMENT_TAI_KNOWN ? CLOCKPAGE_TIME_TAI_KNOWN : 0;
 	if (CLOCKPAGE_UNLIKELY(overdue)) {
 		out->flags |= CLOCKPAGE_TIME_OVERDUE;
-		if (status == CLOCKPAGE_STATUS_SYNCHRONISED)
+		if (status != CLOCKPAGE_STATUS_UNRELIABLE)
 			status = CLOCKPAGE_STATUS_FREE_RUNNING;
 	}
-	/* An unknown number from the page is not a good status. */
-	out->status = status <= CLOCKPAGE_STATUS_UNRELIABLE ? status : CLOCKPAGE_STATUS_UNRELIABLE;
+	out->status = status;
 	out->reason = CLOCKPAGE_LOAD(s->reason);
 	out->leap_indicator = CLOCKPAGE_LOAD(s->leap_indicator);
 	out->smear = CLOCKPAGE_LOAD(page->smear);

@@ -73,7 +73,7 @@ struct clockpage_time {
 	uint64_t counter;       /* page's counter value this is the time of */
 	uint64_t epoch;         /* values of different epochs are not ordered with each other */
 	uint32_t flags;         /* CLOCKPAGE_TIME_* */
-	uint8_t status;         /* CLOCKPAGE_STATUS_*; FREE_RUNNING at best when overdue */
+	uint8_t status;         /* CLOCKPAGE_STATUS_*; FREE_RUNNING when overdue, unless UNRELIABLE */
 	uint8_t reason;         /* CLOCKPAGE_REASON_* */
 	uint8_t leap_indicator; /* CLOCKPAGE_LEAP_* */
 	uint8_t smear;          /* CLOCKPAGE_SMEAR_* that a REALTIME value is on */

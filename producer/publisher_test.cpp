@@ -53,6 +53,7 @@ class StallingCounter final : public Counter {
   explicit StallingCounter(VirtualCounter& counter) : counter_(counter) {}
   std::uint64_t read() noexcept override {
     reads++;
+    if (on_read) on_read();
     if (stall_at_read != 0 && reads == stall_at_read) counter_.wait_until(stall_until);
     return counter_.read();
   }
@@ -60,6 +61,7 @@ class StallingCounter final : public Counter {
     if (!wakes_early) counter_.wait_until(counter);
   }
 
+  std::function<void()> on_read;
   int reads = 0;
   int stall_at_read = 0;  // 0: never
   std::uint64_t stall_until = 0;
@@ -264,6 +266,19 @@ TEST_F(PublisherTest, AtMostOneSegmentBeginsInTheFuture) {
     ASSERT_NE(sim_->publisher().step(), StepResult::second_writer);
     ASSERT_EQ(index(0), before + 1);
     const Segment previous = PageWriter(*sim_->region().page(0)).load(before);
+    ASSERT_LE(previous.tai.start, now());
+  }
+}
+
+TEST_F(PublisherTest, AtMostOneSegmentBeginsInTheFutureEvenIfTheLeadIsLongerThanTheSegment) {
+  start(quiet());
+  run(10);
+  PublisherConfig config;
+  config.lead_ns = 40'000'000;
+  Publisher patient(sim_->region().pages(), sim_->counter(), sim_->source(), kHz, 1, config, true);
+  for (int i = 0; i < 20; i++) {
+    const Segment previous = newest();
+    ASSERT_NE(patient.step(), StepResult::second_writer);
     ASSERT_LE(previous.tai.start, now());
   }
 }
@@ -562,6 +577,17 @@ TEST_F(StallTest, KeepsTheMarginWhereverItIsStalledBeforeTheStore) {
   }
   EXPECT_EQ(told().late_publications, 0U);
   EXPECT_GT(told().min_margin_ns, 900'000);
+}
+
+TEST_F(StallTest, LooksAtTheCounterOnceMoreBetweenFillingAndPublishing) {
+  const std::uint64_t before = index(0);
+  int looks = 0;
+  counter_->on_read = [&] {
+    const auto& slot = sim_->region().page(3)->segment[(before + 1) % CLOCKPAGE_SEGMENT_COUNT];
+    if (slot.number == before + 1 && index(0) == before) looks++;
+  };
+  ASSERT_EQ(sim_->publisher().step(), StepResult::steered);
+  EXPECT_GE(looks, 1);
 }
 
 TEST_F(StallTest, AStoreDelayedWithinTheMarginIsInTimeAndItsMarginIsTold) {

@@ -98,6 +98,12 @@ TEST(TrackerTest, ForgetsThePastWhenTheFrequencyChanges) {
     tracker.add(clock.exact());
     EXPECT_TRUE(tracker.period() == with_ppm(ppm)) << ppm;
     EXPECT_TRUE(tracker.predict(clock.counter() + kInterval) == clock.ahead(kInterval)) << ppm;
+    // Nor does the old frequency come back with the mean of the next readings.
+    for (int i = 0; i < 10; i++) {
+      clock.run(kInterval);
+      tracker.add(clock.exact());
+      ASSERT_TRUE(tracker.period() == with_ppm(ppm)) << ppm << ", reading " << i;
+    }
   }
 }
 

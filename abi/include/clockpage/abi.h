@@ -61,18 +61,18 @@ typedef int64_t clockpage_s64;
 
 #define CLOCKPAGE_PAGE_SIZE 4096
 /* Directory and data pages, padded to a power of two so that it can be a PCI BAR. */
-#define CLOCKPAGE_REGION_SIZE 32768
+#define CLOCKPAGE_REGION_SIZE     32768
 #define CLOCKPAGE_DATA_PAGE_COUNT 4
 
 #define CLOCKPAGE_MAGIC_SIZE 8
 /* Byte strings, so that they do not depend on endianness. */
 #define CLOCKPAGE_DIRECTORY_MAGIC "CLKPGDIR"
-#define CLOCKPAGE_DATA_MAGIC "CLKPGDAT"
-#define CLOCKPAGE_VIEW_MAGIC "CLKPGVEW"
+#define CLOCKPAGE_DATA_MAGIC      "CLKPGDAT"
+#define CLOCKPAGE_VIEW_MAGIC      "CLKPGVEW"
 
 /* Slots in a data page's ring. Slot n & 15 holds segment n. */
-#define CLOCKPAGE_SEGMENT_COUNT 16
-#define CLOCKPAGE_SEGMENT_SIZE 192
+#define CLOCKPAGE_SEGMENT_COUNT  16
+#define CLOCKPAGE_SEGMENT_SIZE   192
 #define CLOCKPAGE_SEGMENT_OFFSET 1024
 /* How far behind `index` a segment may be and still be read: the one 15 back
  * shares its slot with the one that may be under the writer's pen. */
@@ -83,7 +83,7 @@ typedef int64_t clockpage_s64;
 /* Offset of TAI's base and cap of an evaluated delta: base < 2^62 ns (the year
  * 2116) and (delta << delta_shift) <= 2^62, so that their sum stays below 2^63. */
 #define CLOCKPAGE_MAX_BASE_NS ((clockpage_u64)1 << 62)
-#define CLOCKPAGE_MAX_TICKS ((clockpage_u64)1 << 62)
+#define CLOCKPAGE_MAX_TICKS   ((clockpage_u64)1 << 62)
 /* The largest delta_shift a page may carry. */
 #define CLOCKPAGE_MAX_DELTA_SHIFT 32
 
@@ -95,50 +95,50 @@ typedef int64_t clockpage_s64;
 /* struct clockpage_directory_page.counter_kind, clockpage_data_page.counter_kind;
  * the values of vmclock's counter_id. */
 #define CLOCKPAGE_COUNTER_ARM_CNTVCT 0
-#define CLOCKPAGE_COUNTER_X86_TSC 1
+#define CLOCKPAGE_COUNTER_X86_TSC    1
 
 /* Data page format. */
 #define CLOCKPAGE_FORMAT_UNSCALED 0 /* input: the host's counter */
-#define CLOCKPAGE_FORMAT_SCALED 1   /* input: (counter * scale_ratio) >> scale_frac_bits */
+#define CLOCKPAGE_FORMAT_SCALED   1 /* input: (counter * scale_ratio) >> scale_frac_bits */
 
 /* Which smear a data page carries. */
-#define CLOCKPAGE_SMEAR_NONE 0 /* UTC with leap seconds */
+#define CLOCKPAGE_SMEAR_NONE   0 /* UTC with leap seconds */
 #define CLOCKPAGE_SMEAR_LINEAR 1
 
 /* How good the clock is: the states of vmclock's clock_status. */
-#define CLOCKPAGE_STATUS_UNKNOWN 0      /* nothing vouches for REALTIME and TAI */
+#define CLOCKPAGE_STATUS_UNKNOWN      0 /* nothing vouches for REALTIME and TAI */
 #define CLOCKPAGE_STATUS_INITIALISING 1 /* the source is being proven */
 #define CLOCKPAGE_STATUS_SYNCHRONISED 2 /* the source says it is synchronised */
 #define CLOCKPAGE_STATUS_FREE_RUNNING 3 /* nobody steers it (any more); runs on, bounds grow */
-#define CLOCKPAGE_STATUS_UNRELIABLE 4   /* do not use */
+#define CLOCKPAGE_STATUS_UNRELIABLE   4 /* do not use */
 
 /* Why the status is what it is (struct clockpage_segment.reason). */
-#define CLOCKPAGE_REASON_NONE 0
+#define CLOCKPAGE_REASON_NONE                  0
 #define CLOCKPAGE_REASON_KERNEL_UNSYNCHRONISED 1 /* adjtimex: STA_UNSYNC */
-#define CLOCKPAGE_REASON_KERNEL_CLOCK_ERROR 2    /* adjtimex: TIME_ERROR */
-#define CLOCKPAGE_REASON_SOURCE_LOST 3           /* the source could not be read */
-#define CLOCKPAGE_REASON_CATCHING_UP 4           /* slewing towards the source */
-#define CLOCKPAGE_REASON_PRODUCER_STOPPED 5      /* the producer ended cleanly */
-#define CLOCKPAGE_REASON_SIMULATED 6             /* source `sim`: not a real time */
+#define CLOCKPAGE_REASON_KERNEL_CLOCK_ERROR    2 /* adjtimex: TIME_ERROR */
+#define CLOCKPAGE_REASON_SOURCE_LOST           3 /* the source could not be read */
+#define CLOCKPAGE_REASON_CATCHING_UP           4 /* slewing towards the source */
+#define CLOCKPAGE_REASON_PRODUCER_STOPPED      5 /* the producer ended cleanly */
+#define CLOCKPAGE_REASON_SIMULATED             6 /* source `sim`: not a real time */
 
 /* struct clockpage_data_page.revoked: not zero means that no time can be read. */
-#define CLOCKPAGE_REVOKED_NO 0
-#define CLOCKPAGE_REVOKED_COUNTER 1 /* the counter jumped or is no longer invariant */
+#define CLOCKPAGE_REVOKED_NO       0
+#define CLOCKPAGE_REVOKED_COUNTER  1 /* the counter jumped or is no longer invariant */
 #define CLOCKPAGE_REVOKED_REPLACED 2 /* a new region has taken this one's name */
 
 /* struct clockpage_segment.leap_indicator */
-#define CLOCKPAGE_LEAP_NONE 0
+#define CLOCKPAGE_LEAP_NONE              0
 #define CLOCKPAGE_LEAP_PENDING_INSERTION 1
-#define CLOCKPAGE_LEAP_PENDING_DELETION 2
-#define CLOCKPAGE_LEAP_IN_SMEAR 3
-#define CLOCKPAGE_LEAP_JUST_PAST 4
+#define CLOCKPAGE_LEAP_PENDING_DELETION  2
+#define CLOCKPAGE_LEAP_IN_SMEAR          3
+#define CLOCKPAGE_LEAP_JUST_PAST         4
 
 /* struct clockpage_segment.flags */
-#define CLOCKPAGE_SEGMENT_TAI_KNOWN 0x1u         /* utc_offset_ns is TAI - UTC */
-#define CLOCKPAGE_SEGMENT_BRIDGE 0x2u            /* the line before goes on unchanged */
-#define CLOCKPAGE_SEGMENT_REALTIME_STEP 0x4u     /* REALTIME steps at start */
-#define CLOCKPAGE_SEGMENT_TAI_STEP 0x8u          /* TAI steps at start */
-#define CLOCKPAGE_SEGMENT_MONOTONIC_STEP 0x10u   /* MONOTONIC, RAW or BOOTTIME step at start */
+#define CLOCKPAGE_SEGMENT_TAI_KNOWN      0x1u  /* utc_offset_ns is TAI - UTC */
+#define CLOCKPAGE_SEGMENT_BRIDGE         0x2u  /* the line before goes on unchanged */
+#define CLOCKPAGE_SEGMENT_REALTIME_STEP  0x4u  /* REALTIME steps at start */
+#define CLOCKPAGE_SEGMENT_TAI_STEP       0x8u  /* TAI steps at start */
+#define CLOCKPAGE_SEGMENT_MONOTONIC_STEP 0x10u /* MONOTONIC, RAW or BOOTTIME step at start */
 /* Any of these: a discontinuity. It begins a new epoch. */
 #define CLOCKPAGE_SEGMENT_DISCONTINUITY                                                            \
 	(CLOCKPAGE_SEGMENT_REALTIME_STEP | CLOCKPAGE_SEGMENT_TAI_STEP |                            \
@@ -147,25 +147,25 @@ typedef int64_t clockpage_s64;
 /* Where a data page lies in the region. Constant. */
 struct clockpage_data_page_entry {
 	clockpage_u32 offset_bytes; /* from the start of the region; a multiple of 4096 */
-	clockpage_u8 format;	    /* CLOCKPAGE_FORMAT_* */
-	clockpage_u8 smear;	    /* 0: unsmeared; not zero: smeared */
+	clockpage_u8 format;        /* CLOCKPAGE_FORMAT_* */
+	clockpage_u8 smear;         /* 0: unsmeared; not zero: smeared */
 	clockpage_u8 reserved0[2];
 };
 
 /* Directory page, at offset 0 of the region. Constant but for its creation. */
 struct clockpage_directory_page {
 	clockpage_u8 magic[CLOCKPAGE_MAGIC_SIZE]; /* CLOCKPAGE_DIRECTORY_MAGIC */
-	clockpage_u16 abi_major;		  /* CLOCKPAGE_ABI_MAJOR */
-	clockpage_u16 abi_minor;		  /* CLOCKPAGE_ABI_MINOR */
-	clockpage_u32 size;			  /* bytes of this page with a meaning */
-	clockpage_u64 features;			  /* none are defined yet */
-	clockpage_u64 region_size;		  /* bytes: CLOCKPAGE_REGION_SIZE */
-	clockpage_u8 host_id[16];		  /* of this host, the same over reboots */
-	clockpage_u8 boot_id[16];		  /* of this boot of the host */
-	clockpage_u64 generation;		  /* random, of this region file */
-	clockpage_u8 counter_kind;		  /* CLOCKPAGE_COUNTER_* */
+	clockpage_u16 abi_major;                  /* CLOCKPAGE_ABI_MAJOR */
+	clockpage_u16 abi_minor;                  /* CLOCKPAGE_ABI_MINOR */
+	clockpage_u32 size;                       /* bytes of this page with a meaning */
+	clockpage_u64 features;                   /* none are defined yet */
+	clockpage_u64 region_size;                /* bytes: CLOCKPAGE_REGION_SIZE */
+	clockpage_u8 host_id[16];                 /* of this host, the same over reboots */
+	clockpage_u8 boot_id[16];                 /* of this boot of the host */
+	clockpage_u64 generation;                 /* random, of this region file */
+	clockpage_u8 counter_kind;                /* CLOCKPAGE_COUNTER_* */
 	clockpage_u8 reserved0[7];
-	clockpage_u64 counter_frequency_hz; /* nominal, of the host's counter */
+	clockpage_u64 counter_frequency_hz;  /* nominal, of the host's counter */
 	clockpage_u64 counter_quantum_ticks; /* the counter advances in multiples of this; >= 1 */
 	/* counter = art * art_numerator / art_denominator + constant; denominator 0: no ART */
 	clockpage_u32 art_numerator;
@@ -189,21 +189,21 @@ struct clockpage_directory_page {
  * rounded down to ns once, before the offsets are subtracted.
  */
 struct clockpage_segment {
-	clockpage_u64 number;		/* this segment's; slot number & 15; wraps at 2^64 */
-	clockpage_u64 start;		/* counter at which the line begins (page's counter) */
-	clockpage_u64 lease_end;	/* nothing changes before this; the next one's start */
-	clockpage_u64 tai_ns;		/* TAI at start, whole ns, < 2^62 */
-	clockpage_u64 tai_frac;		/* TAI at start, 2^-64 ns */
-	clockpage_u64 tai_period_frac;	/* ns per 2^-delta_shift tick, 2^-64 ns */
+	clockpage_u64 number;          /* this segment's; slot number & 15; wraps at 2^64 */
+	clockpage_u64 start;           /* counter at which the line begins (page's counter) */
+	clockpage_u64 lease_end;       /* nothing changes before this; the next one's start */
+	clockpage_u64 tai_ns;          /* TAI at start, whole ns, < 2^62 */
+	clockpage_u64 tai_frac;        /* TAI at start, 2^-64 ns */
+	clockpage_u64 tai_period_frac; /* ns per 2^-delta_shift tick, 2^-64 ns */
 	/* utc_offset(tai) = utc_offset_ns where tai < leap_start_ns. When TAI is not known
 	 * it is 0 and "tai" is REALTIME's own line. Example: 2017-01-01: 37000000000. */
 	clockpage_s64 utc_offset_ns;
-	clockpage_s64 leap_start_ns;	/* TAI at which utc_offset begins to change */
+	clockpage_s64 leap_start_ns;       /* TAI at which utc_offset begins to change */
 	clockpage_s64 monotonic_offset_ns; /* monotonic = tai - monotonic_offset_ns */
 	clockpage_s64 boottime_offset_ns;  /* boottime = tai - boottime_offset_ns */
-	clockpage_u64 raw_ns;		/* MONOTONIC_RAW at start, whole ns */
-	clockpage_u64 raw_frac;		/* MONOTONIC_RAW at start, 2^-64 ns */
-	clockpage_u64 raw_period_frac;	/* ns per 2^-delta_shift tick, 2^-64 ns */
+	clockpage_u64 raw_ns;              /* MONOTONIC_RAW at start, whole ns */
+	clockpage_u64 raw_frac;            /* MONOTONIC_RAW at start, 2^-64 ns */
+	clockpage_u64 raw_period_frac;     /* ns per 2^-delta_shift tick, 2^-64 ns */
 	/* Half-widths at start, and their growth in 2^-64 ns per 2^-delta_shift tick since start.
 	 * utc: |REALTIME or TAI read here - what the source claims UTC or TAI to be|.
 	 * local: |MONOTONIC, RAW, BOOTTIME read here - the source's|.
@@ -212,13 +212,13 @@ struct clockpage_segment {
 	clockpage_u64 utc_bound_growth_frac;
 	clockpage_u64 local_bound_ns;
 	clockpage_u64 local_bound_growth_frac;
-	clockpage_u64 epoch;		/* +1 at every discontinuity */
-	clockpage_u32 flags;		/* CLOCKPAGE_SEGMENT_* */
-	clockpage_u8 status;		/* CLOCKPAGE_STATUS_*, of REALTIME and TAI */
-	clockpage_u8 reason;		/* CLOCKPAGE_REASON_* */
-	clockpage_u8 leap_indicator;	/* CLOCKPAGE_LEAP_* */
+	clockpage_u64 epoch;         /* +1 at every discontinuity */
+	clockpage_u32 flags;         /* CLOCKPAGE_SEGMENT_* */
+	clockpage_u8 status;         /* CLOCKPAGE_STATUS_*, of REALTIME and TAI */
+	clockpage_u8 reason;         /* CLOCKPAGE_REASON_* */
+	clockpage_u8 leap_indicator; /* CLOCKPAGE_LEAP_* */
 	clockpage_u8 reserved0;
-	clockpage_s64 leap_end_ns;	   /* TAI at which utc_offset is utc_offset_after_ns */
+	clockpage_s64 leap_end_ns;         /* TAI at which utc_offset is utc_offset_after_ns */
 	clockpage_s64 utc_offset_after_ns; /* utc_offset(tai) where tai >= leap_end_ns */
 	/* |utc_offset_after_ns - utc_offset_ns| / (leap_end_ns - leap_start_ns), 2^-64 */
 	clockpage_u64 leap_slope_frac;
@@ -228,20 +228,21 @@ struct clockpage_segment {
 /* What the writer tells about itself. Not part of the clock: each word is one
  * relaxed atomic, words are not consistent with each other. */
 struct clockpage_diagnostics {
-	clockpage_u8 source[16];	  /* name of the time source, zero-padded */
-	clockpage_u64 producer_pid;	  /* in the producer's pid namespace; 0: ended cleanly */
-	clockpage_u64 adoptions;	  /* times a producer took over this region */
-	clockpage_u64 publications;	  /* segments published, bridges included */
-	clockpage_u64 bridges;		  /* segments that only extended a lease */
-	clockpage_u64 late_publications;  /* steering stores past their start: disagreement possible */
-	clockpage_u64 late_max_ns;	  /* the largest disagreement that one of them made possible */
-	clockpage_s64 min_margin_ns;	  /* smallest start - counter after a steering store */
-	clockpage_u64 realtime_steps;	  /* steps of REALTIME */
-	clockpage_u64 tai_steps;	  /* steps of TAI */
-	clockpage_u64 monotonic_steps;	  /* disruptions of MONOTONIC, RAW or BOOTTIME */
-	clockpage_u64 period_ns;	  /* length asked for of a segment */
-	clockpage_u64 lead_ns;		  /* adapted: how long before a lease's end the writer wakes */
-	clockpage_s64 source_error_ns;	  /* page - source at the last observation */
+	clockpage_u8 source[16];    /* name of the time source, zero-padded */
+	clockpage_u64 producer_pid; /* in the producer's pid namespace; 0: ended cleanly */
+	clockpage_u64 adoptions;    /* times a producer took over this region */
+	clockpage_u64 publications; /* segments published, bridges included */
+	clockpage_u64 bridges;      /* segments that only extended a lease */
+	clockpage_u64
+		late_publications;     /* steering stores past their start: disagreement possible */
+	clockpage_u64 late_max_ns;     /* the largest disagreement that one of them made possible */
+	clockpage_s64 min_margin_ns;   /* smallest start - counter after a steering store */
+	clockpage_u64 realtime_steps;  /* steps of REALTIME */
+	clockpage_u64 tai_steps;       /* steps of TAI */
+	clockpage_u64 monotonic_steps; /* disruptions of MONOTONIC, RAW or BOOTTIME */
+	clockpage_u64 period_ns;       /* length asked for of a segment */
+	clockpage_u64 lead_ns;         /* adapted: how long before a lease's end the writer wakes */
+	clockpage_s64 source_error_ns; /* page - source at the last observation */
 	clockpage_u64 source_max_error_ns; /* what the source said of its own error; ~0: nothing */
 	clockpage_u64 source_frequency_hz; /* counter frequency as the source last saw it */
 };
@@ -252,15 +253,15 @@ struct clockpage_data_page {
 	clockpage_u8 magic[CLOCKPAGE_MAGIC_SIZE]; /* CLOCKPAGE_DATA_MAGIC */
 	clockpage_u16 abi_major;
 	clockpage_u16 abi_minor;
-	clockpage_u32 size;		/* bytes of this page with a meaning */
-	clockpage_u64 features;		/* none are defined yet */
-	clockpage_u8 counter_kind;	/* CLOCKPAGE_COUNTER_* */
-	clockpage_u8 format;		/* CLOCKPAGE_FORMAT_* */
-	clockpage_u8 smear;		/* CLOCKPAGE_SMEAR_* of this page; see the directory */
-	clockpage_u8 delta_shift;	/* k: 0 to CLOCKPAGE_MAX_DELTA_SHIFT */
-	clockpage_u32 segment_count;	/* CLOCKPAGE_SEGMENT_COUNT */
-	clockpage_u32 segment_size;	/* CLOCKPAGE_SEGMENT_SIZE */
-	clockpage_u32 segment_offset;	/* CLOCKPAGE_SEGMENT_OFFSET */
+	clockpage_u32 size;                 /* bytes of this page with a meaning */
+	clockpage_u64 features;             /* none are defined yet */
+	clockpage_u8 counter_kind;          /* CLOCKPAGE_COUNTER_* */
+	clockpage_u8 format;                /* CLOCKPAGE_FORMAT_* */
+	clockpage_u8 smear;                 /* CLOCKPAGE_SMEAR_* of this page; see the directory */
+	clockpage_u8 delta_shift;           /* k: 0 to CLOCKPAGE_MAX_DELTA_SHIFT */
+	clockpage_u32 segment_count;        /* CLOCKPAGE_SEGMENT_COUNT */
+	clockpage_u32 segment_size;         /* CLOCKPAGE_SEGMENT_SIZE */
+	clockpage_u32 segment_offset;       /* CLOCKPAGE_SEGMENT_OFFSET */
 	clockpage_u64 counter_frequency_hz; /* nominal, of this page's counter */
 	/* This page's counter = (host counter * scale_ratio) >> scale_frac_bits.
 	 * Unscaled: ratio 1, frac_bits 0. */
@@ -288,10 +289,10 @@ struct clockpage_view_slot {
 	clockpage_u64 number; /* this slot's; slot number & 3 */
 	/* guest counter = ((host counter * counter_ratio) >> counter_frac_bits) + counter_offset */
 	clockpage_s64 counter_offset;
-	clockpage_u64 counter_ratio;	/* never 0; unscaled: 1 with counter_frac_bits 0 */
+	clockpage_u64 counter_ratio;    /* never 0; unscaled: 1 with counter_frac_bits 0 */
 	clockpage_u8 counter_frac_bits; /* 0, 32 (SVM) or 48 (VMX) */
-	clockpage_u8 format;		/* data page to use: CLOCKPAGE_FORMAT_* */
-	clockpage_u8 smear;		/* data page to use: 0 unsmeared, not zero smeared */
+	clockpage_u8 format;            /* data page to use: CLOCKPAGE_FORMAT_* */
+	clockpage_u8 smear;             /* data page to use: 0 unsmeared, not zero smeared */
 	clockpage_u8 reserved0[5];
 	clockpage_s64 monotonic_offset_ns; /* view's = page's + this: MONOTONIC and MONOTONIC_RAW */
 	clockpage_s64 boottime_offset_ns;  /* view's = page's + this: BOOTTIME */
@@ -306,7 +307,7 @@ struct clockpage_view_page {
 	clockpage_u8 magic[CLOCKPAGE_MAGIC_SIZE]; /* CLOCKPAGE_VIEW_MAGIC */
 	clockpage_u16 abi_major;
 	clockpage_u16 abi_minor;
-	clockpage_u32 size;	/* bytes of this page with a meaning */
+	clockpage_u32 size;     /* bytes of this page with a meaning */
 	clockpage_u64 features; /* none are defined yet */
 	clockpage_u8 view_id[16];
 	clockpage_u64 generation; /* the directory's it belongs to */

@@ -19,12 +19,12 @@
 
 #include <stdint.h>
 
-#define CLOCKPAGE_INLINE static inline __attribute__((always_inline))
-#define CLOCKPAGE_LIKELY(x) __builtin_expect(!!(x), 1)
+#define CLOCKPAGE_INLINE      static inline __attribute__((always_inline))
+#define CLOCKPAGE_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define CLOCKPAGE_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /* A relaxed load or store of one field of any width. */
-#define CLOCKPAGE_LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define CLOCKPAGE_LOAD(field)         __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define CLOCKPAGE_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 
 /* Reader's half of P1. */

@@ -70,11 +70,11 @@ struct clockpage_time {
 	int64_t ns; /* ns since the clock's epoch, rounded down */
 	int64_t earliest_ns;
 	int64_t latest_ns;
-	uint64_t counter;       /* page's counter value this is the time of */
-	uint64_t epoch;         /* values of different epochs are not ordered with each other */
-	uint32_t flags;         /* CLOCKPAGE_TIME_* */
-	uint8_t status;         /* CLOCKPAGE_STATUS_*; FREE_RUNNING when overdue, unless UNRELIABLE */
-	uint8_t reason;         /* CLOCKPAGE_REASON_* */
+	uint64_t counter; /* page's counter value this is the time of */
+	uint64_t epoch;   /* values of different epochs are not ordered with each other */
+	uint32_t flags;   /* CLOCKPAGE_TIME_* */
+	uint8_t status;   /* CLOCKPAGE_STATUS_*; FREE_RUNNING when overdue, unless UNRELIABLE */
+	uint8_t reason;   /* CLOCKPAGE_REASON_* */
 	uint8_t leap_indicator; /* CLOCKPAGE_LEAP_* */
 	uint8_t smear;          /* CLOCKPAGE_SMEAR_* that a REALTIME value is on */
 };

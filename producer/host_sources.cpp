@@ -79,13 +79,15 @@ Bracket narrowest_bracket(clockid_t clock, int tries) noexcept {
 }
 
 constexpr int kTries = 10;
-constexpr int kStartupReadings = 2'000;
+constexpr int kStartupReadings = 50'000;
 
 }  // namespace
 
 BracketSource::BracketSource(std::uint64_t frequency_hz)
     : ns_per_tick_(1e9 / static_cast<double>(frequency_hz)) {
   for (int i = 0; i < kStartupReadings; i++) read_differences();
+  realtime_.settle();
+  boottime_.settle();
 }
 
 void BracketSource::read_differences() noexcept {

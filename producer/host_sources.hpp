@@ -36,6 +36,8 @@ class OffsetInterval {
   // One reading: low <= difference <= high (ns). Readings that do not meet the ones before mean
   // that the difference changed: the past is forgotten.
   void add(std::int64_t low, std::int64_t high) noexcept;
+  // Holds the middle of what is known now.
+  void settle() noexcept { held_ = low_ + (high_ - low_) / 2; }
   // Held until it is refuted, so that a narrowing interval is no step.
   [[nodiscard]] std::int64_t value() const noexcept { return held_; }
 
@@ -49,7 +51,7 @@ class OffsetInterval {
 // counter, clock_gettime, counter; the narrowest of several. Works on every kernel.
 class BracketSource final : public TimeSource {
  public:
-  // Takes about a millisecond: the clocks' differences are narrowed first.
+  // Takes about 10 ms: the clocks' differences are narrowed first.
   explicit BracketSource(std::uint64_t frequency_hz);
   ObserveResult observe(Observation& observation) noexcept override;
   [[nodiscard]] std::string_view name() const noexcept override { return "bracket"; }

@@ -29,6 +29,15 @@ TEST(OffsetIntervalTest, BeginsInTheMiddleOfTheFirstReading) {
   EXPECT_EQ(negative.value(), -150);
 }
 
+TEST(OffsetIntervalTest, SettlesInTheMiddleOfAllReadings) {
+  OffsetInterval interval;
+  interval.add(0, 100);
+  interval.add(40, 120);
+  EXPECT_EQ(interval.value(), 50);
+  interval.settle();
+  EXPECT_EQ(interval.value(), 70);
+}
+
 TEST(OffsetIntervalTest, NarrowingIsNoStep) {
   OffsetInterval interval;
   interval.add(100, 200);

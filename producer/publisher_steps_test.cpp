@@ -67,6 +67,27 @@ TEST_F(PublisherTest, ATaiOffsetLearnedLaterStepsTaiOnly) {
   EXPECT_EQ(told().tai_steps, 1U);
 }
 
+// The kernel takes one second out of REALTIME and adds it to TAI - UTC, at once.
+TEST_F(PublisherTest, ALeapSecondTakenByTheKernelStepsRealtimeAlone) {
+  start(quiet());
+  event(SimEvent::Kind::tai_offset, 37);
+  run(10);
+  const Segment was = newest();
+  const clockpage_diagnostics before = told();
+  event(SimEvent::Kind::realtime_step, -kSecondNs);
+  event(SimEvent::Kind::tai_offset, 38);
+  run(1);
+  const Segment is = newest();
+  EXPECT_EQ(is.terms.flags, CLOCKPAGE_SEGMENT_TAI_KNOWN | CLOCKPAGE_SEGMENT_REALTIME_STEP);
+  EXPECT_EQ(is.terms.epoch, was.terms.epoch + 1);
+  EXPECT_EQ(is.terms.utc_offset_ns, 38 * kSecondNs);
+  EXPECT_TRUE(is.tai.base == was.tai.at(was.lease_end));
+  EXPECT_EQ(is.terms.monotonic_offset_ns, was.terms.monotonic_offset_ns);
+  EXPECT_EQ(told().realtime_steps, before.realtime_steps + 1);
+  EXPECT_EQ(told().tai_steps, before.tai_steps);
+  EXPECT_EQ(is.terms.status, CLOCKPAGE_STATUS_SYNCHRONISED);
+}
+
 // Growth of a half-width over some ms, in ppm of the time between.
 double growth_ppm(const clockpage_time& from, const clockpage_time& to) {
   const auto width = [](const clockpage_time& t) { return t.latest_ns - t.ns; };
@@ -123,6 +144,28 @@ TEST_F(PublisherTest, ASourceNoLongerSynchronisedFreeRunsOnItsLastGoodBound) {
   EXPECT_LT(first.latest_ns - first.ns, 1'100'000);
   run_for_ns(10 * kSecondNs);
   EXPECT_NEAR(growth_ppm(first, read(CLOCKPAGE_REALTIME, now())), 500, 5);
+}
+
+TEST_F(PublisherTest, AClockThatWasSetByHandHasNoUtcBoundUntilItIsSynchronisedAgain) {
+  start(quiet());
+  run(10);
+  const Quality unsynchronised{false, CLOCKPAGE_REASON_KERNEL_UNSYNCHRONISED, 1'000'000};
+  sim_->source().set_quality(unsynchronised);
+  run(5);
+  ASSERT_EQ(read(CLOCKPAGE_REALTIME, now()).status, CLOCKPAGE_STATUS_FREE_RUNNING);
+  event(SimEvent::Kind::realtime_step, 3600 * kSecondNs);
+  run(5);
+  const clockpage_time set = read(CLOCKPAGE_REALTIME, now());
+  EXPECT_EQ(set.status, CLOCKPAGE_STATUS_UNKNOWN);
+  EXPECT_EQ(set.earliest_ns, INT64_MIN);
+  EXPECT_EQ(set.latest_ns, INT64_MAX);
+  const clockpage_time local = read(CLOCKPAGE_MONOTONIC, now());
+  EXPECT_LT(local.latest_ns - local.ns, 100'000);
+  sim_->source().set_quality({true, CLOCKPAGE_REASON_NONE, 1'000'000});
+  run(5);
+  const clockpage_time good = read(CLOCKPAGE_REALTIME, now());
+  EXPECT_EQ(good.status, CLOCKPAGE_STATUS_SYNCHRONISED);
+  EXPECT_LT(good.latest_ns - good.ns, 1'100'000);
 }
 
 }  // namespace

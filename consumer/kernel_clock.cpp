@@ -200,6 +200,18 @@ bool KernelClock::unchanged(std::uint32_t seq) const noexcept {
   return load<std::uint32_t>(page_ + layout_->offset + kSeq) == seq;
 }
 
+bool KernelClock::read_with_counter(KernelClockSnapshot& snapshot,
+                                    std::uint64_t& counter) const noexcept {
+  for (int pass = 0; pass < 16; ++pass) {
+    if (!read(snapshot)) return false;
+    counter = clockpage_counter_ordered();
+    // The counter's asm is a compiler barrier; rdtsc may be overtaken by this load, by far less
+    // than a tick of the kernel takes.
+    if (unchanged(snapshot.seq)) return true;
+  }
+  return false;
+}
+
 bool KernelClock::read(KernelClockSnapshot& snapshot) const noexcept {
   constexpr int kPasses = 1 << 16;  // a few ms: far longer than an update takes
   const unsigned char* first = page_ + layout_->offset;

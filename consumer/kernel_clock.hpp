@@ -108,6 +108,10 @@ class KernelClock {
   // writer was not seen to finish in a few ms (its CPU was taken away): try again later.
   bool read(KernelClockSnapshot& snapshot) const noexcept;
 
+  // The same, and a counter value read while the kernel did not rewrite its data: what evaluate()
+  // gives for it is what clock_gettime gave at that moment. False likewise.
+  bool read_with_counter(KernelClockSnapshot& snapshot, std::uint64_t& counter) const noexcept;
+
   std::string_view layout_name() const noexcept { return layout_->name; }
 
   // This process's clock = the host's clock + this, ns. MONOTONIC and MONOTONIC_RAW; BOOTTIME.

@@ -44,16 +44,10 @@ struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The kernel leaves the TSC when its watchdog has found it out.
 void refuse_distrusted_counter() {
-  const char* path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-  std::ifstream file(path);
-  std::string name;
-  if (!(file >> name)) return;
-  for (const char* good : {"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"})
-    if (name == good) return;
-  throw Failure(fmt::format(
-      "{}: the kernel's clocksource is {}: it does not trust the CPU's counter", path, name));
+  if (const auto name = distrusted_clocksource())
+    throw Failure(
+        fmt::format("the kernel's clocksource is {}: it does not trust the CPU's counter", *name));
 }
 
 // clock_gettime would give this namespace's MONOTONIC, not the host's.
@@ -81,6 +75,8 @@ Source make_host_source(const Options& options) {
     auto vvar = VvarSource::create();
     if (auto* found = std::get_if<std::unique_ptr<VvarSource>>(&vvar)) {
       made.frequency_hz = (*found)->frequency_hz();
+      if (made.frequency_hz == 0)
+        throw Failure("the kernel's mapping could not be read; try again");
       made.source = std::move(*found);
     } else if (options.source == "vvar") {
       throw Failure(fmt::format("--source vvar: {}", std::get<std::string>(vvar)));
@@ -233,7 +229,9 @@ int publish_until_stopped(const Options& options, Publisher& publisher, Counter&
         throw Failure(
             fmt::format("{}/region: another producer writes to it; stopping", options.directory));
       case StepResult::counter_untrusted:
-        throw Failure("the kernel no longer trusts the CPU's counter: the pages are revoked");
+        throw Failure(
+            "the CPU's counter can no longer be trusted (it went back, or the kernel has left it): "
+            "the pages are revoked");
       case StepResult::steered:
         changes.report(publisher.newest().terms);
         break;
@@ -242,8 +240,9 @@ int publish_until_stopped(const Options& options, Publisher& publisher, Counter&
         break;
     }
   }
-  publisher.finish();
-  say(options, "ends: the pages are free-running from here on");
+  const bool told = publisher.finish() == StepResult::steered;
+  say(options, "ends: the pages are free-running {}",
+      told ? "from here on" : "once their lease is over");
   return kExitOk;
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <ctime>
+#include <fstream>
 #include <numeric>
 
 #if defined(__x86_64__)
@@ -51,6 +52,15 @@ std::uint64_t measure_quantum() {
 }
 
 }  // namespace
+
+std::optional<std::string> distrusted_clocksource() {
+  std::ifstream file("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+  std::string name;
+  if (!(file >> name)) return std::nullopt;
+  for (const char* good : {"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"})
+    if (name == good) return std::nullopt;
+  return name;
+}
 
 #if defined(__x86_64__)
 

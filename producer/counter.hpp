@@ -42,6 +42,10 @@ struct CounterIdentity {
 // 80000007H:EDX bit 8, invariant TSC.)
 std::optional<std::string> counter_defect();
 
+// The name of the kernel's clocksource if it is one that says that the counter is not trusted (the
+// kernel's watchdog moves away from a TSC that it has found out). Reads a file: about 10 us.
+std::optional<std::string> distrusted_clocksource();
+
 // Everything but the frequency. Takes about a millisecond: the quantum is measured.
 CounterIdentity identify_counter();
 

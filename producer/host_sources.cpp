@@ -19,11 +19,12 @@ std::variant<std::unique_ptr<VvarSource>, std::string> VvarSource::create() {
 
 ObserveResult VvarSource::observe(Observation& observation) noexcept {
   KernelClockSnapshot snapshot;
-  if (!clock_.read(snapshot)) return ObserveResult::lost;
+  std::uint64_t counter = 0;
+  if (!clock_.read_with_counter(snapshot, counter)) return ObserveResult::lost;
   // The kernel leaves the TSC as its clocksource when its watchdog no longer trusts it.
   if (snapshot.clock_mode != kKernelClockModeTsc) return ObserveResult::counter_untrusted;
   // On another CPU the last tick may be a moment ahead of this one's counter.
-  const std::uint64_t counter = std::max(clockpage_counter_ordered(), snapshot.cycle_last);
+  counter = std::max(counter, snapshot.cycle_last);
   observe_snapshot(snapshot, counter, observation);
   observation.quality = read_kernel_quality();
   return ObserveResult::ok;
@@ -79,6 +80,8 @@ Bracket narrowest_bracket(clockid_t clock, int tries) noexcept {
 }
 
 constexpr int kTries = 10;
+// How often the kernel's choice of clocksource is looked at: about once a second.
+constexpr std::uint64_t kObservationsPerLook = 256;
 constexpr int kStartupReadings = 50'000;
 
 }  // namespace
@@ -101,6 +104,8 @@ void BracketSource::read_differences() noexcept {
 }
 
 ObserveResult BracketSource::observe(Observation& observation) noexcept {
+  if (observations_++ % kObservationsPerLook == 0 && distrusted_clocksource())
+    return ObserveResult::counter_untrusted;
   // Several, so that a step is seen in the first observation after it.
   for (int i = 0; i < kTries; i++) read_differences();
   const Bracket monotonic = narrowest_bracket(CLOCK_MONOTONIC, kTries);
@@ -116,7 +121,8 @@ ObserveResult BracketSource::observe(Observation& observation) noexcept {
   observation.raw_period = 0;
   const std::uint64_t width = std::max(monotonic.width, raw.width);
   observation.noise_ns =
-      static_cast<std::uint64_t>(std::ceil(static_cast<double>(width) * ns_per_tick_ / 2)) + 1;
+      static_cast<std::uint64_t>(std::ceil(static_cast<double>(width) * ns_per_tick_ / 2)) + 1 +
+      std::max(realtime_.half_width(), boottime_.half_width());
   observation.realtime_minus_monotonic_ns = realtime_.value();
   observation.boottime_minus_monotonic_ns = boottime_.value();
   timex fields{};

@@ -2,6 +2,7 @@
 // The host kernel's clock as a time source: by its own mapping, or by bracketed calls.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -40,6 +41,10 @@ class OffsetInterval {
   void settle() noexcept { held_ = low_ + (high_ - low_) / 2; }
   // Held until it is refuted, so that a narrowing interval is no step.
   [[nodiscard]] std::int64_t value() const noexcept { return held_; }
+  // How far the difference may be from value(), ns.
+  [[nodiscard]] std::uint64_t half_width() const noexcept {
+    return empty_ ? 0 : static_cast<std::uint64_t>(std::max(high_ - held_, held_ - low_));
+  }
 
  private:
   std::int64_t low_ = INT64_MIN;
@@ -61,6 +66,7 @@ class BracketSource final : public TimeSource {
   void read_differences() noexcept;
 
   double ns_per_tick_;
+  std::uint64_t observations_ = 0;
   OffsetInterval realtime_;
   OffsetInterval boottime_;
 };

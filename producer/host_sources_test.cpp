@@ -110,8 +110,9 @@ INSTANTIATE_TEST_SUITE_P(
                     QualityCase{TIME_ERROR, STA_CLOCKERR, 1500, false, kError, 1'500'000},
                     QualityCase{-1, 0, 1500, false, kError, 1'500'000}));
 
-TEST(KernelTaiOffsetTest, ZeroMeansThatItWasNeverSet) {
-  EXPECT_EQ(kernel_tai_offset_ns(0), std::nullopt);
+TEST(KernelTaiOffsetTest, BelowTenSecondsItWasNeverSet) {
+  for (const int unset : {-1, 0, 1, 9}) EXPECT_EQ(kernel_tai_offset_ns(unset), std::nullopt);
+  EXPECT_EQ(kernel_tai_offset_ns(10), 10'000'000'000);
   EXPECT_EQ(kernel_tai_offset_ns(37), 37'000'000'000);
 }
 

@@ -72,7 +72,8 @@ Quality read_kernel_quality() noexcept {
 }
 
 std::optional<std::int64_t> kernel_tai_offset_ns(std::int64_t tai_offset_s) noexcept {
-  if (tai_offset_s == 0) return std::nullopt;
+  // 10 s since 1972. Less was never set: it is 0, or the leap seconds that the kernel took since.
+  if (tai_offset_s < 10) return std::nullopt;
   return tai_offset_s * static_cast<std::int64_t>(kNsPerSecond);
 }
 

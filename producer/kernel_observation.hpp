@@ -23,7 +23,7 @@ Quality quality_from_timex(int state, const timex& fields) noexcept;
 // adjtimex with modes 0: reads, changes nothing.
 Quality read_kernel_quality() noexcept;
 
-// TAI - UTC in ns as adjtimex reports it; nothing when it was never set (0).
+// TAI - UTC in ns as adjtimex reports it; nothing when it was never set (below 10 s).
 std::optional<std::int64_t> kernel_tai_offset_ns(std::int64_t tai_offset_s) noexcept;
 
 }  // namespace clockpage::producer

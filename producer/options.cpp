@@ -62,7 +62,11 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
 }
 
 // Whatever needs two options to be judged.
-void settle(Options& o, const Durations& d) {
+void settle(const CLI::App& app, Options& o, const Durations& d) {
+  for (const char* name :
+       {"--sim-seed", "--sim-max-frequency-ppb", "--sim-change-interval-s", "--sim-steps-per-hour"})
+    if (app.count(name) != 0 && o.source != "sim")
+      throw CLI::ValidationError(name, "needs --source sim");
   if (o.directory.empty()) {
     const char* variable = std::getenv("CLOCKPAGE_DIR");
     o.directory = variable != nullptr && *variable != '\0' ? variable : "/run/clockpage";
@@ -87,7 +91,7 @@ ParsedOptions parse_options(int argc, char** argv) {
   add_options(app, options, durations);
   try {
     app.parse(argc, argv);
-    settle(options, durations);
+    settle(app, options, durations);
   } catch (const CLI::Success& e) {
     return {std::nullopt, app.exit(e)};
   } catch (const CLI::Error& e) {

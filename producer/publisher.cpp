@@ -65,15 +65,21 @@ StepResult Publisher::step() noexcept { return advance(false); }
 StepResult Publisher::finish() noexcept {
   // A lease that is too near its end can only be extended; the next one is steered.
   StepResult result = advance(true);
-  for (int i = 0; i < 3 && (result == StepResult::bridged || result == StepResult::interrupted);
-       i++)
+  for (int bridges = 0;
+       bridges < 3 && (result == StepResult::bridged || result == StepResult::interrupted);) {
+    if (result == StepResult::bridged) bridges++;
     result = advance(true);
+  }
   told_.producer_pid = 0;
   write_diagnostics();
   return result;
 }
 
 StepResult Publisher::advance(bool last) noexcept {
+  if (jumped_back(counter_.read())) {
+    for (PageWriter& page : pages_) page.revoke(CLOCKPAGE_REVOKED_COUNTER);
+    return StepResult::counter_untrusted;
+  }
   const Segment before = pages_[0].newest();
   const std::uint64_t wanted = before.lease_end - lead_;
   // One segment at most begins in the future: readers then step back once at most.
@@ -113,6 +119,13 @@ StepResult Publisher::advance(bool last) noexcept {
   return bridge ? StepResult::bridged : StepResult::steered;
 }
 
+// At most one segment begins in the future: a counter before the last but one went back.
+bool Publisher::jumped_back(std::uint64_t now) const noexcept {
+  const Segment earlier = pages_[0].load(pages_[0].index() - 1);
+  return earlier.number == pages_[0].index() - 1 &&
+         static_cast<std::int64_t>(now - earlier.tai.start) < 0;
+}
+
 void Publisher::adapt_lead(std::uint64_t lateness) noexcept {
   const std::uint64_t now = counter_.read();
   const std::uint64_t since = std::min(now - last_wake_, kForgetSeconds * frequency_hz_);
@@ -137,7 +150,9 @@ void Publisher::fill_bridge() noexcept {
     if (static_cast<std::int64_t>(end - from) > 0) from = end;
   }
   const std::uint64_t end = from + period_ + lead_;
-  for (PageWriter& page : pages_) page.fill_next(continued(page.newest(), page.scale().apply(end)));
+  const Bridged bridged = steering_.bridge(pages_[0].newest(), now);
+  for (PageWriter& page : pages_)
+    page.fill_next(worsened(continued(page.newest(), page.scale().apply(end)), bridged));
 }
 
 bool Publisher::publish_all() noexcept {

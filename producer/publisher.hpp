@@ -57,6 +57,7 @@ class Publisher {
   [[nodiscard]] std::uint64_t ns(std::uint64_t ticks) const noexcept;
   [[nodiscard]] bool in_time(std::uint64_t start) noexcept;
   StepResult advance(bool last) noexcept;
+  [[nodiscard]] bool jumped_back(std::uint64_t now) const noexcept;
   void adapt_lead(std::uint64_t lateness) noexcept;
   void fill_steered(const Plan& plan) noexcept;
   void fill_bridge() noexcept;

@@ -168,5 +168,73 @@ TEST_F(PublisherTest, AClockThatWasSetByHandHasNoUtcBoundUntilItIsSynchronisedAg
   EXPECT_LT(good.latest_ns - good.ns, 1'100'000);
 }
 
+TEST_F(PublisherTest, ASuspendDisruptsMonotonicAndLeavesRealtimeRight) {
+  start(quiet());
+  run(10);
+  const std::uint64_t epoch = newest().terms.epoch;
+  // The counter goes on for 10 s; MONOTONIC and RAW stand still, BOOTTIME and REALTIME do not.
+  sim_->counter().wait_until(now() + 10 * kHz);
+  event(SimEvent::Kind::suspend, 10 * kSecondNs);
+  run_for_ns(kSecondNs);
+  for (const int clock :
+       {CLOCKPAGE_REALTIME, CLOCKPAGE_MONOTONIC, CLOCKPAGE_MONOTONIC_RAW, CLOCKPAGE_BOOTTIME}) {
+    const auto kernel = evaluate(sim_->source().kernel().snapshot(), clock, now());
+    EXPECT_NEAR(static_cast<double>(read(clock, now()).ns), static_cast<double>(*kernel), 10)
+        << clock;
+    EXPECT_LT(read(clock, now()).latest_ns - read(clock, now()).ns, 1'100'000);
+  }
+  EXPECT_GT(newest().terms.epoch, epoch);
+  EXPECT_GE(told().monotonic_steps, 1U);
+}
+
+TEST_F(PublisherTest, ABridgeOverAClockSetMeanwhileClaimsNothing) {
+  start(quiet());
+  run(10);
+  ASSERT_EQ(read(CLOCKPAGE_REALTIME, now()).status, CLOCKPAGE_STATUS_SYNCHRONISED);
+  sim_->counter().wait_until(now() + kHz);
+  event(SimEvent::Kind::realtime_step, 10 * kSecondNs);
+  sim_->source().set_quality({false, CLOCKPAGE_REASON_KERNEL_UNSYNCHRONISED, std::nullopt});
+  sim_->restart();
+  ASSERT_EQ(sim_->publisher().step(), StepResult::bridged);
+  const clockpage_time bridged = read(CLOCKPAGE_REALTIME, now());
+  EXPECT_EQ(bridged.flags & CLOCKPAGE_TIME_OVERDUE, 0U);
+  EXPECT_EQ(bridged.status, CLOCKPAGE_STATUS_FREE_RUNNING);
+  EXPECT_EQ(bridged.earliest_ns, INT64_MIN);
+  EXPECT_EQ(bridged.latest_ns, INT64_MAX);
+  EXPECT_LT(read(CLOCKPAGE_MONOTONIC, now()).latest_ns, INT64_MAX);
+}
+
+TEST_F(PublisherTest, ABridgeOverAGoodSourceStaysSynchronised) {
+  start(quiet());
+  run(10);
+  sim_->counter().wait_until(now() + kHz / 10);
+  ASSERT_EQ(sim_->publisher().step(), StepResult::bridged);
+  EXPECT_EQ(read(CLOCKPAGE_REALTIME, now()).status, CLOCKPAGE_STATUS_SYNCHRONISED);
+}
+
+TEST_F(PublisherTest, ACounterThatJumpsBackRevokesThePages) {
+  start(quiet());
+  run(10);
+  VirtualCounter back(now() - 100 * kHz, {});
+  sim_->restart_with(back, sim_->source(), true);
+  EXPECT_EQ(sim_->publisher().step(), StepResult::counter_untrusted);
+  clockpage_time time{};
+  for (std::size_t page = 0; page < 4; page++)
+    EXPECT_EQ(read(page, CLOCKPAGE_REALTIME, now(), time), CLOCKPAGE_E_REVOKED);
+}
+
+TEST_F(PublisherTest, BoundsGrowFasterWhileTheSourceIsSlewedHard) {
+  start(quiet());
+  run(10);
+  event(SimEvent::Kind::frequency, 83'333'000);  // as chrony's slew by the length of a tick
+  run(20);
+  EXPECT_GT(growth_ppm(read(CLOCKPAGE_MONOTONIC, newest().lease_end + kHz),
+                       read(CLOCKPAGE_MONOTONIC, newest().lease_end + 2 * kHz)),
+            83'000);
+  const auto kernel = evaluate(sim_->source().kernel().snapshot(), CLOCKPAGE_MONOTONIC, now());
+  EXPECT_NEAR(static_cast<double>(read(CLOCKPAGE_MONOTONIC, now()).ns),
+              static_cast<double>(*kernel), 10);
+}
+
 }  // namespace
 }  // namespace clockpage::producer

@@ -84,6 +84,16 @@ void SimKernel::apply(const SimEvent& event) {
       tai_offset_s_ = event.value;
       seq_ += 2;
       break;
+    case SimEvent::Kind::suspend: {
+      monotonic_minus_realtime_ns_ -= event.value;
+      boottime_minus_monotonic_ns_ += event.value;
+      const std::int64_t raw = static_cast<std::int64_t>(raw_seconds_) * kNsPerSecond - event.value;
+      const std::int64_t carry = floor_div(raw, kNsPerSecond);
+      raw_seconds_ = static_cast<std::uint64_t>(carry);
+      raw_nsec_shifted_ += static_cast<std::uint64_t>(raw - carry * kNsPerSecond) << config_.shift;
+      seq_ += 2;
+      break;
+    }
     case SimEvent::Kind::tick_gap:
       ticks_to_skip_ = static_cast<std::uint64_t>(event.value);
       break;

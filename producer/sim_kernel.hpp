@@ -27,6 +27,7 @@ struct SimEvent {
     frequency,      // value: ppb from nominal
     realtime_step,  // value: ns
     tai_offset,     // value: s
+    suspend,        // value: ns that MONOTONIC and RAW stood still until now; REALTIME did not
     tick_gap,       // value: ticks of the kernel left out (an idle CPU)
   };
   std::uint64_t counter = 0;

@@ -107,19 +107,22 @@ Steering::Correction Steering::correct(const Tracker& tracker, Instant base, std
   return {target, error, target != wanted};
 }
 
-void Steering::set_offsets(const Terms& before, Terms& t) const noexcept {
+void Steering::set_offsets(const Terms& before, std::int64_t monotonic_step_ns,
+                           Terms& t) const noexcept {
   const std::int64_t tai_offset = last_.tai_minus_realtime_ns.value_or(0);
   t.utc_offset_ns = t.utc_offset_after_ns = tai_offset;
   t.monotonic_offset_ns = last_.realtime_minus_monotonic_ns + tai_offset;
   t.boottime_offset_ns = t.monotonic_offset_ns - last_.boottime_minus_monotonic_ns;
   t.flags = last_.tai_minus_realtime_ns ? CLOCKPAGE_SEGMENT_TAI_KNOWN : 0;
   // MONOTONIC is what is followed; what the others do against it is a step.
-  const std::int64_t tai_step = t.monotonic_offset_ns - before.monotonic_offset_ns;
+  const std::int64_t tai_step =
+      t.monotonic_offset_ns - before.monotonic_offset_ns + monotonic_step_ns;
   const std::int64_t utc_step = t.utc_offset_ns - before.utc_offset_ns;
   const std::int64_t boottime_step = t.boottime_offset_ns - before.boottime_offset_ns;
   if (tai_step != 0) t.flags |= CLOCKPAGE_SEGMENT_TAI_STEP;
   if (tai_step != utc_step) t.flags |= CLOCKPAGE_SEGMENT_REALTIME_STEP;
-  if (tai_step != boottime_step) t.flags |= CLOCKPAGE_SEGMENT_MONOTONIC_STEP;
+  if (tai_step != boottime_step || monotonic_step_ns != 0)
+    t.flags |= CLOCKPAGE_SEGMENT_MONOTONIC_STEP;
   t.epoch = before.epoch + ((t.flags & CLOCKPAGE_SEGMENT_DISCONTINUITY) != 0 ? 1 : 0);
 }
 
@@ -149,15 +152,70 @@ void Steering::set_status(bool limited, Terms& t) const noexcept {
     t.status = was_synchronised_ ? CLOCKPAGE_STATUS_FREE_RUNNING : CLOCKPAGE_STATUS_UNKNOWN;
 }
 
+// The source's MONOTONIC or RAW is somewhere else altogether: the counter went on while the clocks
+// stood still (a suspend, which shows in BOOTTIME - MONOTONIC), or nobody was here for so long that
+// slewing would take many minutes. Whole ns to the source's value; 0: slewing will do.
+std::int64_t Steering::jump_ns(const Tracker& tracker, Instant base,
+                               const Segment& newest) const noexcept {
+  constexpr std::uint64_t suspended_ns = 100'000'000;
+  constexpr std::uint64_t hopeless_ns = 5'000'000'000;
+  const InstantDelta error = difference(tracker.predict(newest.lease_end), base);
+  const std::int64_t boottime = newest.terms.monotonic_offset_ns - newest.terms.boottime_offset_ns;
+  const bool suspended = last_.boottime_minus_monotonic_ns != boottime;
+  if (magnitude_ns(error) < (suspended ? suspended_ns : hopeless_ns)) return 0;
+  return static_cast<std::int64_t>(error >> 64);
+}
+
+Bridged Steering::bridge(const Segment& newest, std::uint64_t now) const noexcept {
+  Bridged facts;
+  facts.reason = lost_ || !ready() ? CLOCKPAGE_REASON_SOURCE_LOST : last_.quality.reason;
+  if (!ready()) return facts;
+  const Terms& told = newest.terms;
+  const std::uint64_t at =
+      static_cast<std::int64_t>(now - newest.tai.start) > 0 ? now : newest.tai.start;
+  const Instant page = add_ns(newest.tai.at(at), -told.monotonic_offset_ns);
+  const std::uint64_t error = magnitude_ns(difference(page, monotonic_.predict(at)));
+  // A step that is seen but cannot be published yet: until it is, nothing is known of that clock.
+  Terms due;
+  set_offsets(told, 0, due);
+  const bool utc_due = due.utc_offset_ns != told.utc_offset_ns ||
+                       due.monotonic_offset_ns != told.monotonic_offset_ns;
+  const bool boottime_due = due.monotonic_offset_ns - due.boottime_offset_ns !=
+                            told.monotonic_offset_ns - told.boottime_offset_ns;
+  set_bounds(at, error, due);
+  facts.good = last_.quality.synchronised && !lost_ && !utc_due;
+  facts.utc_bound_ns = utc_due ? CLOCKPAGE_BOUND_UNKNOWN : due.utc_bound_ns;
+  facts.local_bound_ns = boottime_due ? CLOCKPAGE_BOUND_UNKNOWN : due.local_bound_ns;
+  if (utc_due) facts.reason = CLOCKPAGE_REASON_CATCHING_UP;
+  return facts;
+}
+
+Segment worsened(Segment bridge, const Bridged& facts) noexcept {
+  Terms& t = bridge.terms;
+  t.utc_bound_ns = std::max(t.utc_bound_ns, facts.utc_bound_ns);
+  t.local_bound_ns = std::max(t.local_bound_ns, facts.local_bound_ns);
+  if (!facts.good && t.status == CLOCKPAGE_STATUS_SYNCHRONISED) {
+    t.status = CLOCKPAGE_STATUS_FREE_RUNNING;
+    t.reason = facts.reason;
+  }
+  return bridge;
+}
+
 Plan Steering::plan(const Segment& newest, std::uint64_t end) const noexcept {
   const std::uint64_t start = newest.lease_end;
   Plan plan;
   plan.end = end;
-  set_offsets(newest.terms, plan.terms);
-  plan.tai_step_ns = plan.terms.monotonic_offset_ns - newest.terms.monotonic_offset_ns;
-  const Instant monotonic = add_ns(newest.tai.at(start), -newest.terms.monotonic_offset_ns);
+  const Instant ran_on = add_ns(newest.tai.at(start), -newest.terms.monotonic_offset_ns);
+  const std::int64_t step = jump_ns(monotonic_, ran_on, newest);
+  plan.raw_step_ns = jump_ns(raw_, newest.raw.at(start), newest);
+  set_offsets(newest.terms, step, plan.terms);
+  if (plan.raw_step_ns != 0 && (plan.terms.flags & CLOCKPAGE_SEGMENT_DISCONTINUITY) == 0)
+    plan.terms.epoch++;
+  if (plan.raw_step_ns != 0) plan.terms.flags |= CLOCKPAGE_SEGMENT_MONOTONIC_STEP;
+  plan.tai_step_ns = plan.terms.monotonic_offset_ns - newest.terms.monotonic_offset_ns + step;
+  const Instant monotonic = add_ns(ran_on, step);
   const Correction tai = correct(monotonic_, monotonic, start, end);
-  const Correction raw = correct(raw_, newest.raw.at(start), start, end);
+  const Correction raw = correct(raw_, add_ns(newest.raw.at(start), plan.raw_step_ns), start, end);
   plan.tai_target = add_ns(tai.target, plan.terms.monotonic_offset_ns);
   plan.raw_target = raw.target;
   plan.period = (tai.target - monotonic) / (end - start);
@@ -171,11 +229,16 @@ Plan Steering::plan(const Segment& newest, std::uint64_t end) const noexcept {
 // away from the source: bounds must then grow as fast.
 void Steering::set_growth(const Segment& newest, Plan& plan) const noexcept {
   const std::uint64_t ticks = plan.end - newest.lease_end;
-  const Instant rise = plan.raw_target - newest.raw.at(newest.lease_end);
+  const Instant rise = plan.raw_target - add_ns(newest.raw.at(newest.lease_end), plan.raw_step_ns);
   const std::uint64_t leading_away = std::max(deviation_frac(plan.period, monotonic_.period()),
                                               deviation_frac(rise / ticks, raw_.period()));
-  plan.utc_growth_frac = saturating_add(growth_frac(limits_.utc_growth_ppb), leading_away);
-  plan.local_growth_frac = saturating_add(growth_frac(limits_.local_growth_ppb), leading_away);
+  // A source that is slewed hard (adjtimex allows a tick 10 % off) may stop that at any moment.
+  const std::uint64_t slewed = deviation_frac(monotonic_.period(), raw_.period());
+  const std::uint64_t usual = growth_frac(limits_.local_growth_ppb / 2);
+  const std::uint64_t hard = slewed > usual ? slewed - usual : 0;
+  plan.utc_growth_frac = saturating_add(growth_frac(limits_.utc_growth_ppb), leading_away + hard);
+  plan.local_growth_frac =
+      saturating_add(growth_frac(limits_.local_growth_ppb), leading_away + hard);
 }
 
 Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcept {
@@ -184,8 +247,8 @@ Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcep
   last.period = monotonic_.period();
   last.tai_target = add_ns(newest.tai.at(newest.lease_end), last.tai_step_ns) +
                     static_cast<Instant>(span(last.period, ticks));
-  last.raw_target =
-      newest.raw.at(newest.lease_end) + static_cast<Instant>(span(raw_.period(), ticks));
+  last.raw_target = add_ns(newest.raw.at(newest.lease_end), last.raw_step_ns) +
+                    static_cast<Instant>(span(raw_.period(), ticks));
   set_growth(newest, last);
   last.terms.status = CLOCKPAGE_STATUS_FREE_RUNNING;  // whatever it was; the bound says how good
   last.terms.reason = CLOCKPAGE_REASON_PRODUCER_STOPPED;
@@ -196,7 +259,7 @@ Segment Steering::first(std::uint64_t start, std::uint64_t end,
                         std::uint32_t shift) const noexcept {
   Segment segment;
   Terms none;
-  set_offsets(none, segment.terms);
+  set_offsets(none, 0, segment.terms);
   segment.terms.flags &= CLOCKPAGE_SEGMENT_TAI_KNOWN;  // there is no before to step from
   segment.terms.epoch = 1;
   segment.lease_end = end;
@@ -232,7 +295,8 @@ Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan)
   next.terms = plan.terms;
   next.tai = line_through(start, add_ns(newest.tai.at(start), plan.tai_step_ns), end,
                           plan.tai_target - cut, page.shift());
-  next.raw = line_through(start, newest.raw.at(start), end, plan.raw_target - cut, page.shift());
+  next.raw = line_through(start, add_ns(newest.raw.at(start), plan.raw_step_ns), end,
+                          plan.raw_target - cut, page.shift());
   next.terms.utc_bound_growth_frac = growth_per_tick(plan.utc_growth_frac, next.tai);
   next.terms.local_bound_growth_frac = growth_per_tick(plan.local_growth_frac, next.tai);
   return next;

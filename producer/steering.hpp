@@ -21,12 +21,22 @@ struct SteeringLimits {
   std::uint64_t local_growth_ppb = 1'000'000;
 };
 
+// What a bridge must say for the worse: its line goes on, but it may be known by now to be off.
+struct Bridged {
+  bool good = false;                 // the source vouches for REALTIME as the page has it
+  std::uint64_t utc_bound_ns = 0;    // at least this, at the bridge's start
+  std::uint64_t local_bound_ns = 0;  // likewise
+  std::uint8_t reason = CLOCKPAGE_REASON_NONE;  // why not good
+};
+Segment worsened(Segment bridge, const Bridged& facts) noexcept;
+
 // A decision, in terms of the host's counter; each page makes its own line from it.
 struct Plan {
   std::uint64_t end = 0;                // host counter: the lease's end
   Instant tai_target = 0;               // TAI there
   Instant raw_target = 0;               // MONOTONIC_RAW there
   Period period = 0;                    // of TAI up to there, 2^-64 ns per host tick
+  std::int64_t raw_step_ns = 0;         // of RAW's base, at start
   std::int64_t tai_step_ns = 0;         // of the base, at start
   Terms terms;                          // but for the growths, which depend on the page's ticks
   std::uint64_t utc_growth_frac = 0;    // 2^-64 ns per ns
@@ -47,6 +57,9 @@ class Steering {
 
   // The segment after `newest` (of an unscaled page), up to host counter `end`. Only when ready.
   [[nodiscard]] Plan plan(const Segment& newest, std::uint64_t end) const noexcept;
+  // What is to be said of the line of `newest` (of an unscaled page) going on past host counter
+  // `now`.
+  [[nodiscard]] Bridged bridge(const Segment& newest, std::uint64_t now) const noexcept;
   // The same for the producer's last: mean frequency, no correction of phase.
   [[nodiscard]] Plan last_plan(const Segment& newest, std::uint64_t end) const noexcept;
   // The very first segment, from host counter `start`.
@@ -67,7 +80,10 @@ class Steering {
   };
   [[nodiscard]] Correction correct(const Tracker& tracker, Instant base, std::uint64_t start,
                                    std::uint64_t end) const noexcept;
-  void set_offsets(const Terms& before, Terms& terms) const noexcept;
+  void set_offsets(const Terms& before, std::int64_t monotonic_step_ns,
+                   Terms& terms) const noexcept;
+  [[nodiscard]] std::int64_t jump_ns(const Tracker& tracker, Instant base,
+                                     const Segment& newest) const noexcept;
   void set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& terms) const noexcept;
   void set_growth(const Segment& newest, Plan& plan) const noexcept;
   void set_status(bool limited, Terms& terms) const noexcept;

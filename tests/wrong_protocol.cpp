@@ -5,7 +5,7 @@
 // its index. Readers meanwhile use the old line past the new one's start.
 //
 // wrong_protocol DIR SECONDS STALL_US: makes DIR/region and publishes until the time is over.
-// STALL_US 0: never stopped, so that the future start is kept: then nothing may be found.
+// STALL_US 0: not stopped on purpose; a busy machine stops it all the same.
 #include <clockpage/counter.h>
 
 #include <chrono>

@@ -32,22 +32,14 @@ std::optional<KernelSample> KernelSide::sample(int clock) const {
   return exact_ ? sample_exact(clock) : sample_bracket(clock);
 }
 
-// A counter value belongs to a snapshot if the kernel did not rewrite its data around it: what
-// the vDSO's own sequence check ensures.
 std::optional<KernelSample> KernelSide::sample_exact(int clock) const {
-  KernelClockSnapshot before, after;
-  for (int attempt = 0; attempt < 4; attempt++) {
-    if (!exact_->read(before)) return std::nullopt;
-    KernelSample sample;
-    sample.counter = clockpage_counter_ordered();
-    if (!exact_->read(after)) return std::nullopt;
-    if (before.seq != after.seq) continue;
-    const auto ns = evaluate(before, clock, sample.counter);
-    if (!ns) return std::nullopt;
-    sample.ns = *ns;
-    return sample;
-  }
-  return std::nullopt;
+  KernelClockSnapshot snapshot;
+  KernelSample sample;
+  if (!exact_->read_with_counter(snapshot, sample.counter)) return std::nullopt;
+  const auto ns = evaluate(snapshot, clock, sample.counter);
+  if (!ns) return std::nullopt;
+  sample.ns = *ns;
+  return sample;
 }
 
 std::optional<KernelSample> KernelSide::sample_bracket(int clock) {

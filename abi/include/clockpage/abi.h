@@ -228,13 +228,12 @@ struct clockpage_segment {
 /* What the writer tells about itself. Not part of the clock: each word is one
  * relaxed atomic, words are not consistent with each other. */
 struct clockpage_diagnostics {
-	clockpage_u8 source[16];    /* name of the time source, zero-padded */
-	clockpage_u64 producer_pid; /* in the producer's pid namespace; 0: ended cleanly */
-	clockpage_u64 adoptions;    /* times a producer took over this region */
-	clockpage_u64 publications; /* segments published, bridges included */
-	clockpage_u64 bridges;      /* segments that only extended a lease */
-	clockpage_u64
-		late_publications;     /* steering stores past their start: disagreement possible */
+	clockpage_u8 source[16];         /* name of the time source, zero-padded */
+	clockpage_u64 producer_pid;      /* in the producer's pid namespace; 0: ended cleanly */
+	clockpage_u64 adoptions;         /* times a producer took over this region */
+	clockpage_u64 publications;      /* segments published, bridges included */
+	clockpage_u64 bridges;           /* segments that only extended a lease */
+	clockpage_u64 late_publications; /* steering stores later than 1 us before their start */
 	clockpage_u64 late_max_ns;     /* the largest disagreement that one of them made possible */
 	clockpage_s64 min_margin_ns;   /* smallest start - counter after a steering store */
 	clockpage_u64 realtime_steps;  /* steps of REALTIME */

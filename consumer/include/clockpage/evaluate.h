@@ -236,7 +236,7 @@ struct clockpage_result_ {
  * value, every error. *out, unless null, is filled where error is 0. */
 static __attribute__((noinline, unused)) struct clockpage_result_
 clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delta_shift, int clock,
-			   uint64_t counter, struct clockpage_time *out)
+			   uint64_t counter, int is_now, struct clockpage_time *out)
 {
 	struct clockpage_result_ result = {0, CLOCKPAGE_E_BUSY};
 	for (unsigned pass = 1; pass < CLOCKPAGE_MAX_PASSES; pass++) {
@@ -258,19 +258,26 @@ clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delt
 		if (CLOCKPAGE_LOAD(page->index) == newest.number) {
 			result.error =
 				revoked != CLOCKPAGE_REVOKED_NO ? CLOCKPAGE_E_REVOKED : error;
-			return result;
+			if (!is_now || (result.error != CLOCKPAGE_E_OUT_OF_RANGE &&
+					result.error != CLOCKPAGE_E_DISCONTINUITY))
+				return result;
+			/* Descheduled since the counter was read, for longer than the history.
+			 * Nothing has been handed out: now is as good as then. Once. */
+			is_now = 0;
+			pass = 0;
+			counter = clockpage_counter_ordered();
 		}
 	}
 	return result;
 }
 
 CLOCKPAGE_INLINE int clockpage_evaluate_again_(const struct clockpage_reader *reader, int clock,
-					       uint64_t counter, int64_t *ns,
+					       uint64_t counter, int is_now, int64_t *ns,
 					       struct clockpage_time *out)
 {
 	struct clockpage_time time; /* so that the caller's own does not escape */
 	struct clockpage_result_ result = clockpage_evaluate_slowly_(
-		reader->page, reader->delta_shift, clock, counter, out ? &time : NULL);
+		reader->page, reader->delta_shift, clock, counter, is_now, out ? &time : NULL);
 	if (result.error)
 		return result.error;
 	*ns = result.ns;
@@ -280,7 +287,8 @@ CLOCKPAGE_INLINE int clockpage_evaluate_again_(const struct clockpage_reader *re
 }
 
 /* Spec section 5.2, steps 3 to 5, for the counter value `counter` and what was `newest`
- * before it. Fills *ns, and *out unless it is null (a constant at every call).
+ * before it. Fills *ns, and *out unless it is null (a constant at every call). is_now: the
+ * counter was read just now and a later value would do as well.
  *
  * Here is only the first pass, and only where it ends well: `counter` within one of the
  * two newest leases, index unchanged, not revoked. Only the product and the one addition
@@ -288,7 +296,7 @@ CLOCKPAGE_INLINE int clockpage_evaluate_again_(const struct clockpage_reader *re
  * about a period ahead, so the segment before the newest is the likelier. */
 CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, int clock,
 					 struct clockpage_newest_ newest, uint64_t counter,
-					 int64_t *ns, struct clockpage_time *out)
+					 int is_now, int64_t *ns, struct clockpage_time *out)
 {
 	const struct clockpage_data_page *page = newest.page;
 	const struct clockpage_segment *s = newest.previous;
@@ -326,7 +334,7 @@ CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, 
 	*ns = value;
 	return CLOCKPAGE_OK;
 slowly:
-	return clockpage_evaluate_again_(reader, clock, counter, ns, out);
+	return clockpage_evaluate_again_(reader, clock, counter, is_now, ns, out);
 }
 
 #endif /* CLOCKPAGE_EVALUATE_H */

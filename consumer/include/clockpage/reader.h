@@ -4,7 +4,7 @@
  *
  * Every function is thread-safe: a reader is constant after clockpage_reader_init
  * and one may be shared by all threads. None allocates, locks, makes a system call
- * or waits for the writer; each takes at most CLOCKPAGE_MAX_PASSES passes. The page
+ * or waits for the writer; each takes at most 2 * CLOCKPAGE_MAX_PASSES passes. The page
  * may be hostile: then times may be wrong, but nothing is read out of bounds, no
  * loop is unbounded and no behaviour undefined. Spec section 5.2 is the algorithm.
  *
@@ -131,7 +131,7 @@ CLOCKPAGE_INLINE int clockpage_now(const struct clockpage_reader *reader, int cl
 	/* The index is read before the counter: a page swapped between the two shows. */
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
 	uint64_t counter = clockpage_counter_ordered_by(reader->rdtscp);
-	return clockpage_evaluate_(reader, clock, newest, counter, ns, NULL);
+	return clockpage_evaluate_(reader, clock, newest, counter, 1, ns, NULL);
 }
 
 /* As clockpage_now, but the counter may be read before earlier loads have completed, or
@@ -141,7 +141,7 @@ CLOCKPAGE_INLINE int clockpage_now_relaxed(const struct clockpage_reader *reader
 {
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
 	uint64_t counter = clockpage_counter_relaxed();
-	return clockpage_evaluate_(reader, clock, newest, counter, ns, NULL);
+	return clockpage_evaluate_(reader, clock, newest, counter, 1, ns, NULL);
 }
 
 /* The time at a counter value (the page's counter) captured earlier, or a little ahead.
@@ -151,7 +151,7 @@ CLOCKPAGE_INLINE int clockpage_at(const struct clockpage_reader *reader, int clo
 				  uint64_t counter, int64_t *ns)
 {
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
-	return clockpage_evaluate_(reader, clock, newest, counter, ns, NULL);
+	return clockpage_evaluate_(reader, clock, newest, counter, 0, ns, NULL);
 }
 
 /* As clockpage_at, with bounds and status. *out is undefined unless 0 is returned. */
@@ -160,7 +160,7 @@ CLOCKPAGE_INLINE int clockpage_at_bounds(const struct clockpage_reader *reader, 
 {
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
 	int64_t ns;
-	return clockpage_evaluate_(reader, clock, newest, counter, &ns, out);
+	return clockpage_evaluate_(reader, clock, newest, counter, 0, &ns, out);
 }
 
 /* As clockpage_now, with bounds and status. *out is undefined unless 0 is returned. */
@@ -170,7 +170,7 @@ CLOCKPAGE_INLINE int clockpage_now_bounds(const struct clockpage_reader *reader,
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
 	uint64_t counter = clockpage_counter_ordered_by(reader->rdtscp);
 	int64_t ns;
-	return clockpage_evaluate_(reader, clock, newest, counter, &ns, out);
+	return clockpage_evaluate_(reader, clock, newest, counter, 1, &ns, out);
 }
 
 /* A leased value or CLOCKPAGE_E_OVERDUE: reads again, busily, until one is to be had or

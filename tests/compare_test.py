@@ -20,6 +20,8 @@ TOOL = os.path.join(BIN, "clockpage")
 DAEMON = os.path.join(BIN, "clockpaged")
 SOAK = os.environ.get("CLOCKPAGE_SOAK") == "1"
 SECONDS = "60" if SOAK else "5"
+# The program that follows finds nothing in /proc/self/maps, so no mapping of the kernel's clock.
+BLIND = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null "/proc/$$/maps" && exec "$@"', "sh"]
 
 
 def cpu_seconds(pid):
@@ -35,9 +37,9 @@ class CompareTest(unittest.TestCase):
     def tearDown(self):
         shutil.rmtree(self.directory)
 
-    def compare(self, *daemon_options):
+    def compare(self, *daemon_options, wrapper=()):
         """(compare's result, the producer's share of a core, what the producer said)"""
-        with subprocess.Popen([DAEMON, "--dir", self.directory, *daemon_options],
+        with subprocess.Popen([*wrapper, DAEMON, "--dir", self.directory, *daemon_options],
                               stderr=subprocess.PIPE, text=True) as producer:
             try:
                 while subprocess.run([TOOL, "status", "--dir", self.directory],
@@ -53,7 +55,7 @@ class CompareTest(unittest.TestCase):
             said = producer.communicate(timeout=20)[1]
         self.assertEqual(done.returncode, 0, done.stderr)
         result = json.loads(done.stdout)
-        print(f"{' '.join(daemon_options) or 'default'}: page source {result['page_source']}, "
+        print(f"{' '.join(daemon_options) or 'default'}{', blind' if wrapper else ''}: page source {result['page_source']}, "
               f"kernel side {result['source']}: {result['samples']} samples, median_ns "
               f"{result['median_ns']}, p999_ns {result['p999_ns']}, max_ns {result['max_ns']}; "
               f"producer {100 * share:.2f} % of a core", flush=True)
@@ -76,6 +78,35 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(result["page_source"], "bracket")
         self.assertIn("source bracket", said)
         self.assertLessEqual(result["median_ns"], 50)
+
+    def need_a_hidden_mapping(self):
+        if os.geteuid() != 0:
+            self.skipTest("hiding the kernel's mapping from the daemon needs root")
+        try:
+            done = subprocess.run([*BLIND, "true"], capture_output=True, text=True)
+        except FileNotFoundError as error:
+            self.skipTest(f"the kernel's mapping cannot be hidden here: {error}")
+        if done.returncode != 0:
+            self.skipTest(f"the kernel's mapping cannot be hidden here: {done.stderr.strip()}")
+
+    def test_a_mapping_that_cannot_be_proven_is_left_for_bracketed_calls_and_said(self):
+        self.need_a_hidden_mapping()
+        result, _, said = self.compare(wrapper=BLIND)
+        self.assertEqual(result["page_source"], "bracket")
+        self.assertIn("source bracket", said)
+        why = [line for line in said.splitlines() if "vvar" in line]
+        self.assertEqual(why, ["clockpaged: source vvar cannot be used: "
+                               "/proc/self/maps shows no [vvar] mapping"])
+        self.assertLessEqual(result["median_ns"], 50)
+
+    def test_a_mapping_that_cannot_be_proven_is_refused_where_it_was_asked_for(self):
+        self.need_a_hidden_mapping()
+        done = subprocess.run([*BLIND, DAEMON, "--dir", self.directory, "--source", "vvar"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr, "clockpaged: --source vvar: "
+                                      "/proc/self/maps shows no [vvar] mapping\n")
+        self.assertFalse(os.path.exists(os.path.join(self.directory, "region")))
 
 
 if __name__ == "__main__":

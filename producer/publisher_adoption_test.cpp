@@ -55,7 +55,11 @@ TEST_F(PublisherTest, ARestartedPublisherBridgesEvenWhenItIsInTime) {
   run(10);
   sim_->restart();
   EXPECT_EQ(sim_->publisher().step(), StepResult::bridged);
+  // The longest lease that there is: the period and twice the lead (spec, G6).
+  EXPECT_LE(newest().lease_end, now() + 3 * 4 * kMs);
+  EXPECT_GT(newest().lease_end, now() + 3 * 4 * kMs - kMs / 100);
   EXPECT_EQ(sim_->publisher().step(), StepResult::steered);
+  EXPECT_LE(newest().lease_end, now() + 2 * 4 * kMs);
 }
 
 // ---- adoption after a death between two index stores

@@ -72,7 +72,12 @@ TEST_F(PublisherTest, AtMostOneSegmentBeginsInTheFuture) {
   start(options);
   for (int i = 0; i < 3000; i++) {
     const std::uint64_t before = index(0);
+    const std::uint64_t lead = sim_->publisher().lead_ticks();
     ASSERT_NE(sim_->publisher().step(), StepResult::second_writer);
+    // What a writer that dies now leaves: spec, G6.
+    const std::uint64_t longest = 4 * kMs + 2 * std::max(lead, sim_->publisher().lead_ticks());
+    ASSERT_LE(static_cast<std::int64_t>(newest().lease_end - now()),
+              static_cast<std::int64_t>(longest));
     ASSERT_EQ(index(0), before + 1);
     const Segment previous = PageWriter(*sim_->region().page(0)).load(before);
     ASSERT_LE(previous.tai.start, now());

@@ -338,7 +338,6 @@ std::variant<KernelClock, std::string> KernelClock::prove() {
     KernelClockOffsets offsets;
     for (std::size_t index = 0; index < pages; ++index) {
       // In a time namespace its own page is first, and the host's page 1 (6.15 on) or 3.
-      // NOLINTNEXTLINE(performance-no-int-to-ptr): the address is /proc/self/maps' text
       const auto* page = reinterpret_cast<const unsigned char*>(vvar->begin + index * kPageSize);
       std::string why;
       if (!copier.copy(page, image)) {

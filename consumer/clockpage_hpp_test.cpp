@@ -455,6 +455,7 @@ TEST(ThreadsTest, ShareOneRegionWhileItIsWritten) {
     }
   };
   std::vector<std::thread> readers;
+  readers.reserve(reader_count);
   for (int i = 0; i < reader_count; i++) readers.emplace_back(read);
   while (running < reader_count) std::this_thread::yield();
   for (int i = 0; i < 50'000; i++) {

@@ -120,6 +120,7 @@ TEST(TornReadTest, NeverMixesTwoSegmentsHoweverFastTheWriterPublishes) {
   const std::uint64_t first = publisher.published();
   std::vector<Tally> tallies(2);  // one competes with the writer for its CPU
   std::vector<std::thread> threads;
+  threads.reserve(tallies.size());
   for (Tally& tally : tallies) threads.emplace_back([&] { tally = ReadFor(reader); });
   for (std::thread& thread : threads) thread.join();
   const std::uint64_t published = publisher.published() - first;

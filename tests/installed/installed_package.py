@@ -80,8 +80,9 @@ class InstalledPackageTest(unittest.TestCase):
 
     def cmake_program(self, name):
         build = os.path.join(self.work, "build")
-        if not os.path.isdir(build):
-            run(CMAKE, "-S", HERE, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}",
+        if not os.path.exists(os.path.join(build, name)):
+            # Ninja: CMake's own choice would be make, which a fresh machine does not have.
+            run(CMAKE, "-G", "Ninja", "-S", HERE, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}",
                 f"-DREADME_EXAMPLES={self.examples}")
             run(CMAKE, "--build", build)
         return os.path.join(build, name)

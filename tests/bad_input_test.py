@@ -384,7 +384,9 @@ class BadInputTest(unittest.TestCase):
                 self.refused(TOOL, command, "--dir", self.dir, "--bogus", code=2, naming="--bogus")
 
     def test_an_unknown_command_is_a_usage_error(self):
-        self.refused(TOOL, "bogus", code=2, naming="subcommand")
+        self.refused(TOOL, "bogus", code=2, naming="bogus")
+        self.refused(TOOL, "--bogus", code=2, naming="--bogus")
+        self.refused(DAEMON, "--sim-seed", "7", code=2, naming="--sim-seed")
 
     def test_a_bad_value_is_a_usage_error_that_names_its_option(self):
         for value in ("abc", "-1", ""):

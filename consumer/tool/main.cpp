@@ -40,6 +40,8 @@ int run_command_line(int argc, char** argv) {
   const auto is_named = [&](const CLI::App* command) { return command->check_name(argv[1]); };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty())
     return report(fmt::format("no such subcommand: {} (see clockpage --help)", argv[1]), kUsage);
+  if (argc > 1 && argv[1][0] == '-' && app.get_option_no_throw(argv[1]) == nullptr)
+    return report(fmt::format("no such option: {} (see clockpage --help)", argv[1]), kUsage);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -75,7 +75,9 @@ class VerifyTest(unittest.TestCase):
             self.assertEqual(code, 0, err)
             self.assertEqual(result["exchanges"], EXCHANGES)
             self.assertEqual(result["backward"], 0)
-            self.assertEqual(result["errors"], 0)
+            # A process that lost its CPU for longer than the history, between its scaled counter
+            # and the page, is refused and reads again.
+            self.assertLessEqual(result["errors"], result["reads"] // 100_000)
             if SOAK:
                 self.assertLess(result["overdue"], result["reads"] / 1000)
 

@@ -206,8 +206,18 @@ void Publisher::count_disagreement(const PageWriter& page, const Segment& before
                                    std::uint64_t at) noexcept {
   const std::uint64_t counter = page.scale().apply(at);
   if (static_cast<std::int64_t>(counter - before.lease_end) <= 0) return;
-  const InstantDelta apart = difference(page.newest().tai.at(counter), before.tai.at(counter));
-  told_.late_max_ns = std::max(told_.late_max_ns, magnitude_ns(apart));
+  const Segment now = page.newest();
+  const Terms& t = now.terms;
+  const Terms& was = before.terms;
+  // A step may move any one of the five clocks and leave the others.
+  const InstantDelta tai = difference(now.tai.at(counter), before.tai.at(counter));
+  const InstantDelta raw = difference(now.raw.at(counter), before.raw.at(counter));
+  std::uint64_t apart = std::max(magnitude_ns(tai), magnitude_ns(raw));
+  for (const std::int64_t offset :
+       {t.utc_offset_ns - was.utc_offset_ns, t.monotonic_offset_ns - was.monotonic_offset_ns,
+        t.boottime_offset_ns - was.boottime_offset_ns})
+    apart = std::max(apart, magnitude_ns(tai - InstantDelta{offset} * (InstantDelta{1} << 64)));
+  told_.late_max_ns = std::max(told_.late_max_ns, apart);
 }
 
 // A writer that died between two index stores has left some pages one segment behind the others.

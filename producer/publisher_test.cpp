@@ -203,6 +203,17 @@ TEST_F(StallTest, ALatePublicationIsCountedWithTheDisagreementItMadePossible) {
   EXPECT_GT(told().late_max_ns, 900'000U);
 }
 
+TEST_F(StallTest, ALatePublicationIsCountedForTheClockThatDisagreesMost) {
+  run(5);
+  event(SimEvent::Kind::suspend, 10 * kSecondNs);  // REALTIME and TAI go on, MONOTONIC does not
+  counter_->reads = 0;
+  counter_->stall_at_read = reads_per_step_;
+  counter_->stall_until = newest().lease_end + kMs;
+  ASSERT_EQ(sim_->publisher().step(), StepResult::steered);
+  EXPECT_EQ(told().late_publications, 1U);
+  EXPECT_NEAR(static_cast<double>(told().late_max_ns), 1e10, 1e5);
+}
+
 TEST_F(StallTest, AStoreWithinAMicrosecondOfItsStartIsCountedAsLate) {
   const std::uint64_t us = kMs / 1000;
   for (const bool late : {false, true}) {

@@ -200,7 +200,6 @@ void check_newest(const fs::path& path, const clockpage_data_page& page, std::ui
   if (apart(s.tai.start, counter) > limit || apart(s.lease_end, counter) > limit)
     wrong = "its newest segment lies in the future of this counter";
   // No upper limit: a bridge is as long as the death that it spans.
-  // A bridge over a long death is as long as the death was.
   if (apart(s.lease_end, s.tai.start) <= 0) wrong = "its newest segment has an impossible lease";
   for (const Line* line : {&s.tai, &s.raw})
     if (line->period_frac < nominal - nominal / 8 || line->period_frac > nominal + nominal / 8)

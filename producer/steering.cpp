@@ -128,7 +128,9 @@ void Steering::set_offsets(const Terms& before, std::int64_t monotonic_step_ns,
 
 void Steering::set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& t) const noexcept {
   const std::uint64_t reading = error_ns + last_.noise_ns + quantum_ns_;
-  const std::uint64_t age = ns_since(last_.counter, start);
+  // Both clocks are read together, but a disturbed reading may be left out of one only.
+  const std::uint64_t age =
+      std::max(ns_since(monotonic_.phase_counter(), start), ns_since(raw_.phase_counter(), start));
   t.local_bound_ns =
       saturating_add(reading, clockpage_mul_frac(age, growth_frac(limits_.local_growth_ppb)) + 1);
   if (!was_synchronised_) {

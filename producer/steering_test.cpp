@@ -193,6 +193,22 @@ TEST_F(SteeringTest, ABoundIsNeverBelowTheCountersQuantumAndTheReadingsNoise) {
   EXPECT_GE(coarse.first(kStart, kStart + 8000, 11).terms.local_bound_ns, 10'333U);
 }
 
+TEST_F(SteeringTest, AReadingThatIsLeftOutDoesNotMakeTheBoundYounger) {
+  std::uint64_t counter = kStart;
+  for (int i = 0; i < 5; i++) {
+    Observation o = source_.at(counter += kSpan);
+    o.noise_ns = 20;
+    steering_.observe(o);
+  }
+  source_.off_ns = source_.raw_off_ns = 1'000'000;  // disturbed
+  Observation o = source_.at(counter += kHz);
+  o.noise_ns = 20;
+  steering_.observe(o);
+  // The second that has passed since the last good reading, at 1000 ppm.
+  newest_.lease_end = counter + kSpan;
+  EXPECT_GT(steering_.plan(newest_, newest_.lease_end + kSpan).terms.local_bound_ns, 1'000'000U);
+}
+
 TEST_F(SteeringTest, TheLastSegmentKeepsTheMeanFrequencyAndCorrectsNoPhase) {
   source_.off_ns = 20'000;
   source_.raw_off_ns = 20'000;

@@ -32,6 +32,8 @@ class Tracker {
 
   // The clock's expected value at `counter`, before or after the last reading. Only after add().
   [[nodiscard]] Instant predict(std::uint64_t counter) const noexcept;
+  // The reading that predictions start from; older than the last one, where that was left out.
+  [[nodiscard]] std::uint64_t phase_counter() const noexcept { return anchor_counter_; }
   // Mean period, 2^-64 ns per tick.
   [[nodiscard]] Period period() const noexcept { return period_; }
   [[nodiscard]] bool has_phase() const noexcept { return count_ > 0; }

@@ -152,11 +152,13 @@ std::vector<std::byte> first_image(const Source& source, const CounterIdentity& 
 void continue_simulation(SimSource& sim, const clockpage_data_page& page) {
   clockpage_reader reader{};
   SimKernelConfig config = sim.config();
+  // All at one counter value: a nanosecond between two of them would be taken for a suspend.
+  const std::uint64_t now = clockpage_counter_ordered();
   if (clockpage_reader_init(&reader, &page, sizeof page) == 0 &&
-      clockpage_now(&reader, CLOCKPAGE_REALTIME, &config.realtime_ns) == 0 &&
-      clockpage_now(&reader, CLOCKPAGE_MONOTONIC, &config.monotonic_ns) == 0 &&
-      clockpage_now(&reader, CLOCKPAGE_BOOTTIME, &config.boottime_ns) == 0 &&
-      clockpage_now(&reader, CLOCKPAGE_MONOTONIC_RAW, &config.raw_ns) == 0)
+      clockpage_at(&reader, CLOCKPAGE_REALTIME, now, &config.realtime_ns) == 0 &&
+      clockpage_at(&reader, CLOCKPAGE_MONOTONIC, now, &config.monotonic_ns) == 0 &&
+      clockpage_at(&reader, CLOCKPAGE_BOOTTIME, now, &config.boottime_ns) == 0 &&
+      clockpage_at(&reader, CLOCKPAGE_MONOTONIC_RAW, now, &config.raw_ns) == 0)
     sim.restart_at(config);
 }
 

@@ -50,6 +50,26 @@ TEST_F(PublisherBridgeTest, ARestartedPublisherCatchesUpWithTheSource) {
               0, 3);
 }
 
+// What little a scaled line is off its unscaled one must not be taken back by a slope that a death
+// then extends: 0.1 ns in 4 ms are 75 ns in 3 s.
+TEST_F(PublisherTest, TheFormatsStayTogetherHoweverOftenTheWriterDiesRightAfterSteering) {
+  SimOptions options = quiet();
+  options.script.mean_interval_s = 0.002;  // a kink at every segment
+  start(options);
+  run(100);
+  for (int death = 0; death < 200; death++) {
+    sim_->counter().wait_until(now() + (death % 20 == 0 ? 3 * kHz : 60 * kMs));
+    sim_->restart();
+    ASSERT_EQ(sim_->publisher().step(), StepResult::bridged);
+    ASSERT_EQ(sim_->publisher().step(), StepResult::steered);
+    const Segment last = newest();
+    for (const int clock : {CLOCKPAGE_REALTIME, CLOCKPAGE_MONOTONIC_RAW})
+      for (const std::uint64_t host : {last.tai.start + 1000, last.lease_end - 1000})
+        ASSERT_NEAR(static_cast<double>(read(clock, host, 2).ns - read(clock, host).ns), 0, 2)
+            << "clock " << clock << ", death " << death;
+  }
+}
+
 TEST_F(PublisherTest, ARestartedPublisherBridgesEvenWhenItIsInTime) {
   start(quiet());
   run(10);

@@ -221,19 +221,18 @@ Plan Steering::plan(const Segment& newest, std::uint64_t end) const noexcept {
   plan.tai_target = add_ns(tai.target, plan.terms.monotonic_offset_ns);
   plan.raw_target = raw.target;
   plan.period = (tai.target - monotonic) / (end - start);
+  plan.raw_period = (raw.target - add_ns(newest.raw.at(start), plan.raw_step_ns)) / (end - start);
   set_bounds(start, std::max(tai.error_ns, raw.error_ns), plan.terms);
   set_status(tai.limited, plan.terms);
-  set_growth(newest, plan);
+  set_growth(plan);
   return plan;
 }
 
 // A correcting slope is meant for one segment only. Should nobody be there to end it, it leads
 // away from the source: bounds must then grow as fast.
-void Steering::set_growth(const Segment& newest, Plan& plan) const noexcept {
-  const std::uint64_t ticks = plan.end - newest.lease_end;
-  const Instant rise = plan.raw_target - add_ns(newest.raw.at(newest.lease_end), plan.raw_step_ns);
+void Steering::set_growth(Plan& plan) const noexcept {
   const std::uint64_t leading_away = std::max(deviation_frac(plan.period, monotonic_.period()),
-                                              deviation_frac(rise / ticks, raw_.period()));
+                                              deviation_frac(plan.raw_period, raw_.period()));
   // A source that is slewed hard (adjtimex allows a tick 10 % off) may stop that at any moment.
   const std::uint64_t slewed = deviation_frac(monotonic_.period(), raw_.period());
   const std::uint64_t usual = growth_frac(limits_.local_growth_ppb / 2);
@@ -247,11 +246,12 @@ Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcep
   Plan last = plan(newest, end);
   const auto ticks = static_cast<std::int64_t>(end - newest.lease_end);
   last.period = monotonic_.period();
+  last.raw_period = raw_.period();
   last.tai_target = add_ns(newest.tai.at(newest.lease_end), last.tai_step_ns) +
                     static_cast<Instant>(span(last.period, ticks));
   last.raw_target = add_ns(newest.raw.at(newest.lease_end), last.raw_step_ns) +
                     static_cast<Instant>(span(raw_.period(), ticks));
-  set_growth(newest, last);
+  set_growth(last);
   last.terms.status = CLOCKPAGE_STATUS_FREE_RUNNING;  // whatever it was; the bound says how good
   last.terms.reason = CLOCKPAGE_REASON_PRODUCER_STOPPED;
   return last;
@@ -287,18 +287,48 @@ std::int64_t Steering::source_error_ns(const Segment& newest) const noexcept {
   return static_cast<std::int64_t>(difference(page, last_.monotonic) >> 64);
 }
 
+namespace {
+
+// A page's line from `start` to `end`, its own counter's values, where the host counter's line
+// rises to `target` at `host_end` by `period` a tick. An unscaled page has just that line. A scaled
+// one has its image: the same slope, and a distance from it that is left over where a line's kink
+// falls between two scaled ticks (below 1 ns * 500 ppm each time). Taking the whole distance back
+// within this segment would bend the slope; a writer's death now would extend that without limit,
+// the next one's first segment would take back what came of it, and so on: with a writer that dies
+// again and again, the distance explodes. So a small one is left alone, a larger one taken back
+// slowly. Beyond 1 ns it is none of ours, and goes at once.
+Line image(const PageWriter& page, std::uint64_t start, Instant base, std::uint64_t end,
+           std::uint64_t host_end, Instant target, Period period) noexcept {
+  constexpr Instant tolerated = make_instant(1) / 4;
+  constexpr std::uint64_t slowly = 10'000'000'000;  // one part in so many: 0.1 ns per second
+  const Scale& scale = page.scale();
+  if (scale.frac_bits == 0) return line_through(start, base, end, target, page.shift());
+  // The last scaled tick lies a little before host_end: by what scaling cuts off.
+  target -= scale.remainder(host_end, period);
+  const auto rise =
+      span((period << scale.frac_bits) / scale.ratio, static_cast<std::int64_t>(end - start));
+  const Instant straight = base + static_cast<Instant>(rise);
+  const InstantDelta off = difference(target, straight);
+  if (magnitude_ns(off) > 1) return line_through(start, base, end, target, page.shift());
+  const auto most = static_cast<Instant>(rise) / slowly;
+  const bool small =
+      off < 0 ? static_cast<Instant>(-off) < tolerated : static_cast<Instant>(off) < tolerated;
+  target = small ? straight : limit(target, straight - most, straight + most);
+  return line_through(start, base, end, target, page.shift());
+}
+
+}  // namespace
+
 Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan) noexcept {
   const std::uint64_t start = newest.lease_end;
   const std::uint64_t end = page.scale().apply(plan.end);
-  // A scaled page's last tick lies a little before plan.end: by what scaling cuts off.
-  const Instant cut = page.scale().remainder(plan.end, plan.period);
   Segment next;
   next.lease_end = end;
   next.terms = plan.terms;
-  next.tai = line_through(start, add_ns(newest.tai.at(start), plan.tai_step_ns), end,
-                          plan.tai_target - cut, page.shift());
-  next.raw = line_through(start, add_ns(newest.raw.at(start), plan.raw_step_ns), end,
-                          plan.raw_target - cut, page.shift());
+  next.tai = image(page, start, add_ns(newest.tai.at(start), plan.tai_step_ns), end, plan.end,
+                   plan.tai_target, plan.period);
+  next.raw = image(page, start, add_ns(newest.raw.at(start), plan.raw_step_ns), end, plan.end,
+                   plan.raw_target, plan.raw_period);
   next.terms.utc_bound_growth_frac = growth_per_tick(plan.utc_growth_frac, next.tai);
   next.terms.local_bound_growth_frac = growth_per_tick(plan.local_growth_frac, next.tai);
   return next;

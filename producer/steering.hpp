@@ -36,6 +36,7 @@ struct Plan {
   Instant tai_target = 0;               // TAI there
   Instant raw_target = 0;               // MONOTONIC_RAW there
   Period period = 0;                    // of TAI up to there, 2^-64 ns per host tick
+  Period raw_period = 0;                // of RAW
   std::int64_t raw_step_ns = 0;         // of RAW's base, at start
   std::int64_t tai_step_ns = 0;         // of the base, at start
   Terms terms;                          // but for the growths, which depend on the page's ticks
@@ -85,7 +86,7 @@ class Steering {
   [[nodiscard]] std::int64_t jump_ns(const Tracker& tracker, Instant base,
                                      const Segment& newest) const noexcept;
   void set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& terms) const noexcept;
-  void set_growth(const Segment& newest, Plan& plan) const noexcept;
+  void set_growth(Plan& plan) const noexcept;
   void set_status(bool limited, Terms& terms) const noexcept;
   [[nodiscard]] bool was_set(const Observation& observation) const noexcept;
   [[nodiscard]] std::uint64_t ns_since(std::uint64_t then, std::uint64_t counter) const noexcept;

@@ -30,5 +30,6 @@ void add_watch_command(CLI::App& app, Run& run);
 void add_status_command(CLI::App& app, Run& run);
 void add_compare_command(CLI::App& app, Run& run);
 void add_verify_command(CLI::App& app, Run& run);
+void add_check_history_command(CLI::App& app, Run& run);
 
 }  // namespace clockpage::tool

@@ -25,27 +25,39 @@ void pause_cpu() {
 
 class Participant {
  public:
-  Participant(Exchange& exchange, unsigned self, int cpu, const Page& page)
+  Participant(Exchange& exchange, unsigned self, int cpu, const Page& page,
+              RecordLog<HistoryReading>* log)
       : exchange_(exchange),
         self_(self),
         cpu_(cpu),
         page_(page),
+        log_(log),
         random_(self + 88172645463325252) {}
 
   void run() {
     const unsigned count = exchange_.processes;
-    if (self_ == 0) send(1, read(clock_of_message(1)));
+    if (self_ == 0) begin();
     for (uint64_t message = self_ == 0 ? count : self_; await(message); message += count) {
       const Reading received = exchange_.slot[self_].reading;
-      Reading own = read(received.clock);
+      const Reading own = read(received.clock);
       count_exchange(tally_, message, received, own);
       if (exchange_.target && message >= exchange_.target) {
         exchange_.stop.store(1);
+        record(own, kHistoryNow, message, 0);
         break;
       }
       const int clock = clock_of_message(message + 1);
-      if (clock != own.clock) own = read(clock);
-      send(message + 1, own);
+      if (clock == own.clock) {
+        send(message + 1, own);
+        record(own, kHistoryNow, message, message + 1);
+      } else {
+        const Reading next = read(clock);
+        send(message + 1, next);
+        record(own, kHistoryNow, message, 0);
+        record(next, kHistoryNow, 0, message + 1);
+      }
+      // While the next process is at work.
+      evaluate_again(message, received);
     }
     exchange_.result[self_].tally = tally_;
   }
@@ -65,6 +77,29 @@ class Participant {
     return clockpage_now_bounds(&page_.unscaled(), clock, &time);
   }
 
+  void begin() {
+    const Reading first = read(clock_of_message(1));
+    send(1, first);
+    record(first, kHistoryNow, 0, 1);
+  }
+
+  // The received reading's counter value as this process sees it: leased, it is one and the same.
+  void evaluate_again(uint64_t message, const Reading& received) {
+    if (!received.valid) return;
+    const clockpage_reader& reader =
+        received.format == CLOCKPAGE_FORMAT_SCALED ? page_.scaled() : page_.unscaled();
+    clockpage_time time;
+    if (clockpage_at_bounds(&reader, received.clock, received.counter, &time)) {
+      tally_.again_refused++;
+      return;
+    }
+    Reading again = received;
+    again.cpu = static_cast<int16_t>(cpu_);
+    fill(again, time);
+    count_again(tally_, message, received, again);
+    record(again, kHistoryAgain, message, 0);
+  }
+
   Reading read(int clock) {
     Reading reading;
     reading.clock = static_cast<uint8_t>(clock);
@@ -76,6 +111,8 @@ class Participant {
       const int error = read_once(clock, reading.format, time);
       if (!error) {
         fill(reading, time);
+        tally_.reads++;
+        if (time.flags & CLOCKPAGE_TIME_OVERDUE) tally_.overdue++;
         return reading;
       }
       (error == CLOCKPAGE_E_BUSY ? tally_.busy : tally_.errors)++;
@@ -84,17 +121,43 @@ class Participant {
     return reading;
   }
 
-  void fill(Reading& reading, const clockpage_time& time) {
+  void fill(Reading& reading, const clockpage_time& time) const {
     const auto* page =
         reading.format == CLOCKPAGE_FORMAT_SCALED ? page_.scaled().page : page_.unscaled().page;
     reading.ns = time.ns;
+    reading.earliest_ns = time.earliest_ns;
+    reading.latest_ns = time.latest_ns;
     reading.counter = time.counter;
     reading.epoch = time.epoch;
     reading.index = CLOCKPAGE_LOAD(page->index);
-    reading.flags = time.flags;
+    reading.flags = static_cast<uint8_t>(time.flags);
+    reading.status = time.status;
+    reading.reason = time.reason;
     reading.valid = true;
-    tally_.reads++;
-    if (time.flags & CLOCKPAGE_TIME_OVERDUE) tally_.overdue++;
+  }
+
+  void record(const Reading& reading, HistoryKind kind, uint64_t received, uint64_t sent) {
+    if (!log_) return;
+    const auto sequence = static_cast<uint32_t>(log_->count);
+    HistoryReading* out = log_->add();
+    if (!out) return;
+    out->counter = reading.counter;
+    out->ns = reading.ns;
+    out->earliest_ns = reading.earliest_ns;
+    out->latest_ns = reading.latest_ns;
+    out->epoch = reading.epoch;
+    out->index = reading.index;
+    out->received = received;
+    out->sent = sent;
+    out->sequence = sequence;
+    out->process = static_cast<uint16_t>(self_);
+    out->cpu = reading.cpu;
+    out->kind = reading.valid ? kind : kHistoryRefused;
+    out->clock = reading.clock;
+    out->format = reading.format;
+    out->flags = reading.flags;
+    out->status = reading.status;
+    out->reason = reading.reason;
   }
 
   void send(uint64_t message, const Reading& reading) {
@@ -119,6 +182,7 @@ class Participant {
   const unsigned self_;
   const int cpu_;
   const Page& page_;
+  RecordLog<HistoryReading>* const log_;
   uint64_t random_;
   ExchangeTally tally_;
 };
@@ -159,6 +223,29 @@ void count_exchange(ExchangeTally& tally, uint64_t message, const Reading& recei
     tally.offence[tally.offences++] = {message, received, own};
 }
 
+Agreement agreement_of(const Reading& received, const Reading& again) {
+  const bool same = again.ns == received.ns && again.earliest_ns == received.earliest_ns &&
+                    again.latest_ns == received.latest_ns && again.counter == received.counter &&
+                    again.epoch == received.epoch && again.flags == received.flags &&
+                    again.status == received.status && again.reason == received.reason;
+  if (same) return Agreement::kSame;
+  return received.flags & CLOCKPAGE_TIME_OVERDUE ? Agreement::kOverdueRevised
+                                                 : Agreement::kDifferent;
+}
+
+void count_again(ExchangeTally& tally, uint64_t message, const Reading& received,
+                 const Reading& again) {
+  const Agreement agreement = agreement_of(received, again);
+  if (agreement == Agreement::kOverdueRevised) tally.overdue_revised++;
+  // An overdue reading that is repeated proves nothing: no other was promised.
+  if (agreement == Agreement::kSame && !(received.flags & CLOCKPAGE_TIME_OVERDUE))
+    tally.agreements++;
+  if (agreement != Agreement::kDifferent) return;
+  tally.disagreements++;
+  if (tally.disagreement_offences < tally.disagreement.size())
+    tally.disagreement[tally.disagreement_offences++] = {message, received, again};
+}
+
 uint64_t Exchange::passed() const {
   uint64_t newest = 0;
   for (unsigned i = 0; i < processes; i++)
@@ -166,8 +253,9 @@ uint64_t Exchange::passed() const {
   return newest;
 }
 
-void run_exchange(Exchange& exchange, unsigned self, int cpu, const Page& page) {
-  Participant(exchange, self, cpu, page).run();
+void run_exchange(Exchange& exchange, unsigned self, int cpu, const Page& page,
+                  RecordLog<HistoryReading>* log) {
+  Participant(exchange, self, cpu, page, log).run();
 }
 
 }  // namespace clockpage::tool

@@ -6,7 +6,7 @@
 namespace clockpage::tool {
 namespace {
 
-Reading reading_at(int64_t ns, uint8_t format = CLOCKPAGE_FORMAT_UNSCALED, uint32_t flags = 0) {
+Reading reading_at(int64_t ns, uint8_t format = CLOCKPAGE_FORMAT_UNSCALED, uint8_t flags = 0) {
   Reading reading;
   reading.ns = ns;
   reading.epoch = 1;
@@ -75,6 +75,40 @@ TEST(CountExchangeTest, DoesNotCountWhatCouldNotBeRead) {
   count_exchange(tally, 1, Reading(), reading_at(1));
   count_exchange(tally, 2, reading_at(1), Reading());
   EXPECT_EQ(tally.exchanges, 0u);
+}
+
+TEST(AgreementTest, MeansEveryBitOfALeasedReading) {
+  const Reading received = reading_at(100);
+  EXPECT_EQ(agreement_of(received, received), Agreement::kSame);
+  const auto changed = [&](auto change) {
+    Reading again = received;
+    change(again);
+    return agreement_of(received, again);
+  };
+  EXPECT_EQ(changed([](Reading& r) { r.ns++; }), Agreement::kDifferent);
+  EXPECT_EQ(changed([](Reading& r) { r.earliest_ns--; }), Agreement::kDifferent);
+  EXPECT_EQ(changed([](Reading& r) { r.latest_ns++; }), Agreement::kDifferent);
+  EXPECT_EQ(changed([](Reading& r) { r.epoch++; }), Agreement::kDifferent);
+  EXPECT_EQ(changed([](Reading& r) { r.status++; }), Agreement::kDifferent);
+  EXPECT_EQ(changed([](Reading& r) { r.flags |= CLOCKPAGE_TIME_OVERDUE; }), Agreement::kDifferent);
+  EXPECT_EQ(changed([](Reading& r) { r.index++; }), Agreement::kSame);
+  EXPECT_EQ(changed([](Reading& r) { r.cpu++; }), Agreement::kSame);
+}
+
+TEST(AgreementTest, IsNotOwedToAnOverdueReading) {
+  ExchangeTally tally;
+  const Reading overdue = reading_at(100, kUnscaled, CLOCKPAGE_TIME_OVERDUE);
+  count_again(tally, 1, overdue, reading_at(101));
+  count_again(tally, 2, overdue, overdue);
+  EXPECT_EQ(tally.overdue_revised, 1u);
+  EXPECT_EQ(tally.agreements, 0u);
+  EXPECT_EQ(tally.disagreements, 0u);
+  count_again(tally, 3, reading_at(100), reading_at(100));
+  for (int i = 0; i < 9; i++) count_again(tally, 4, reading_at(100), reading_at(101));
+  EXPECT_EQ(tally.agreements, 1u);
+  EXPECT_EQ(tally.disagreements, 9u);
+  ASSERT_EQ(tally.disagreement_offences, tally.disagreement.size());
+  EXPECT_EQ(tally.disagreement[0].message, 4u);
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ class DayChecker {
     ASSERT_TRUE(result == StepResult::steered || result == StepResult::bridged);
     figures.segments++;
     if (result == StepResult::bridged) figures.bridges++;
+    if (result == StepResult::bridged) continue_correction();
     check_boundaries();
     if (result == StepResult::steered) settle();
     check_samples();
@@ -70,6 +71,12 @@ class DayChecker {
     std::uint64_t counter;
     double ppb;
     std::uint64_t settled_at = 0;  // 0: not answered yet
+  };
+  // A bridge had to go on along a line that was correcting an error, and so led away.
+  struct Overshoot {
+    std::uint64_t start;
+    double ns;
+    std::uint64_t settled_at = 0;  // 0: still leading away
   };
   struct Sample {
     std::uint64_t counter;
@@ -101,12 +108,25 @@ class DayChecker {
     }
   }
 
+  // At most the slope's distance from the source's, over the bridge.
+  void continue_correction() {
+    const Segment& line = before_[0];
+    const Segment bridge = PageWriter(*sim_.region().page(0)).newest();
+    const Period period = Period{line.tai.period_frac} << line.tai.shift;
+    const Period source = sim_.publisher().steering().period();
+    const Period apart = period > source ? period - source : source - period;
+    overshoots_.push_back({bridge.tai.start, to_double_ns(static_cast<InstantDelta>(
+                                                 apart * (bridge.lease_end - bridge.tai.start)))});
+  }
+
   // The first segment planned after a change ends the disturbance where it ends itself.
   void settle() {
     const std::uint64_t seen = sim_.publisher().steering().observation().counter;
     for (Change& change : changes_)
       if (change.settled_at == 0 && static_cast<std::int64_t>(seen - change.counter) >= 0)
         change.settled_at = before_[0].lease_end;
+    for (Overshoot& overshoot : overshoots_)
+      if (overshoot.settled_at == 0) overshoot.settled_at = before_[0].lease_end;
   }
 
   void check_samples() {
@@ -196,26 +216,43 @@ class DayChecker {
     samples_.push_back({c, exact_error_ns(kernel, c), longest_gap_ns(), stretch_ns()});
   }
 
+  // What changes and bridges around `counter` may have put the page off by, ns; less than 0: some
+  // of them have not been answered yet.
+  [[nodiscard]] double disturbance_ns(std::uint64_t counter) const {
+    double sum = 0;
+    for (const Change& change : changes_) {
+      if (static_cast<std::int64_t>(change.counter - counter) > 0) break;
+      if (change.settled_at == 0) return -1;
+      if (static_cast<std::int64_t>(counter - change.settled_at) > 0) continue;
+      sum +=
+          change.ppb * 1e-9 * static_cast<double>(change.settled_at - change.counter) * kNsPerTick;
+    }
+    for (const Overshoot& overshoot : overshoots_) {
+      if (static_cast<std::int64_t>(overshoot.start - counter) > 0) break;
+      if (overshoot.settled_at == 0) return -1;
+      if (static_cast<std::int64_t>(counter - overshoot.settled_at) <= 0) sum += overshoot.ns;
+    }
+    return sum;
+  }
+
+  template <class Disturbances>
+  static void forget_before(std::uint64_t counter, Disturbances& disturbances) {
+    while (!disturbances.empty() && disturbances.front().settled_at != 0 &&
+           static_cast<std::int64_t>(counter - disturbances.front().settled_at) > 0)
+      disturbances.pop_front();
+  }
+
   // Samples old enough for the changes around them to have been answered.
   void judge() {
-    while (!changes_.empty() && changes_.front().settled_at != 0 &&
-           static_cast<std::int64_t>(samples_.front().counter - changes_.front().settled_at) > 0)
-      changes_.pop_front();
     while (!samples_.empty()) {
       const Sample& s = samples_.front();
+      forget_before(s.counter, changes_);
+      forget_before(s.counter, overshoots_);
+      const double disturbed = disturbance_ns(s.counter);
+      if (disturbed < 0) return;  // wait
       // Plain: 2 ns, and the kernel's dither over its longest tick gap. A producer that has been
       // late predicts further ahead: one dither unit over what three segments are longer.
-      // (And 1 ns, there, for comparing values that are rounded down.)
-      const double rounding = s.stretch_ns > 0 ? 1 : 0;
-      const double allowed = 2 + rounding + kDitherPpb * 1e-9 * (s.gap_ns + 3 * s.stretch_ns);
-      double disturbed = 0;
-      for (const Change& change : changes_) {
-        if (static_cast<std::int64_t>(change.counter - s.counter) > 0) break;
-        if (change.settled_at == 0) return;  // wait
-        if (static_cast<std::int64_t>(s.counter - change.settled_at) > 0) continue;
-        disturbed += change.ppb * 1e-9 * static_cast<double>(change.settled_at - change.counter) *
-                     kNsPerTick;
-      }
+      const double allowed = 2 + kDitherPpb * 1e-9 * (s.gap_ns + 3 * s.stretch_ns);
       if (s.error_ns > allowed + disturbed) figures.untracked++;
       if (disturbed == 0 && s.gap_ns < 5e6 && s.stretch_ns == 0)
         figures.steady_max_ns = std::max(figures.steady_max_ns, s.error_ns);
@@ -231,6 +268,7 @@ class DayChecker {
   std::array<clockpage_reader, 4> readers_{};
   std::array<Segment, 4> before_;
   std::deque<Change> changes_;
+  std::deque<Overshoot> overshoots_;
   std::deque<Sample> samples_;
   std::uint64_t last_sample_ = 0;
   std::uint64_t last_checked_ = 0;

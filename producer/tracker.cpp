@@ -39,21 +39,34 @@ void Tracker::add(const Phase& phase) noexcept {
     update_noisy();
 }
 
+// While nobody steers it, the kernel's own period is one of two values a dither unit apart, and its
+// mean lies between them. Older readings, to which that does not apply, are forgotten: then the
+// period kept is at most one unit off, however the frequency changed between any two readings.
 void Tracker::update_exact() noexcept {
   const Phase& last = back(0);
   anchor_counter_ = last.counter;
   anchor_ = last.value;
   forget_all_but(kExactWindow);
-  if (count_ >= 2) {
-    const Phase& first = back(count_ - 1);
-    period_ = (last.value - first.value) / (last.counter - first.counter);
+  Period lowest = last.period;
+  Period highest = last.period;
+  for (std::size_t age = 1; age < count_; age++) {
+    const Period seen = back(age).period;
+    if (std::max(highest, seen) - std::min(lowest, seen) > last.dither) forget_all_but(age);
+    lowest = std::min(lowest, seen);
+    highest = std::max(highest, seen);
   }
+  if (count_ >= 2) period_ = mean_period();
   if (last.period == 0) return;
-  const Period distance = last.period > period_ ? last.period - period_ : period_ - last.period;
-  if (count_ < 2 || distance > last.dither + last.dither / 2) {
+  if (count_ < 2 || period_ + last.dither < highest || period_ > lowest + last.dither) {
     period_ = last.period;
     forget_all_but(1);
   }
+}
+
+Period Tracker::mean_period() const noexcept {
+  const Phase& last = back(0);
+  const Phase& first = back(count_ - 1);
+  return (last.value - first.value) / (last.counter - first.counter);
 }
 
 // Least squares over readings relative to the line through the latest one with the present

@@ -20,8 +20,8 @@ struct Phase {
 };
 
 // Follows one clock. Exact readings: the phase is the latest reading's, the period the mean
-// over the last few, so that the kernel's dither of its multiplier averages out; a period that
-// leaves the dither's range is a steered clock, and the past is forgotten. Noisy readings: a
+// over the last few, so that the kernel's dither of its multiplier averages out; what
+// does not fit the dither's range is a steered clock, and the past is forgotten. Noisy readings: a
 // least-squares line over a longer window, forgotten when two readings in a row fall off it; a
 // single one is left out.
 class Tracker {
@@ -47,6 +47,7 @@ class Tracker {
   void forget_second_newest() noexcept;
   [[nodiscard]] const Phase& back(std::size_t age) const noexcept;
   void update_exact() noexcept;
+  [[nodiscard]] Period mean_period() const noexcept;
   void update_noisy() noexcept;
 
   std::array<Phase, kNoisyWindow> ring_{};

@@ -107,6 +107,37 @@ TEST(TrackerTest, ForgetsThePastWhenTheFrequencyChanges) {
   }
 }
 
+TEST(TrackerTest, IsAtMostOneDitherUnitOffHoweverTheFrequencyChangedBetweenTwoReadings) {
+  // From one frequency over another, and a third, for a while each; only readings are seen.
+  for (int from = -3; from <= 3; from++)
+    for (int over = -60; over <= 60; over++)
+      for (int to = -3; to <= 3; to++) {
+        Clock clock(kNominal);
+        Tracker tracker(kNominal);
+        const auto at = [](double units) {
+          return with_ppm(units * static_cast<double>(kDither) / static_cast<double>(kNominal) *
+                          1e6 / 2);
+        };
+        clock.set_period(at(from));
+        for (int i = 0; i < 10; i++) {
+          clock.run(kInterval);
+          tracker.add(clock.exact());
+        }
+        clock.set_period(at(over));
+        clock.run(kInterval / 4);
+        clock.set_period(at(to));
+        clock.run(kInterval - kInterval / 4);
+        for (int i = 0; i < 10; i++) {
+          tracker.add(clock.exact());
+          const auto off =
+              static_cast<double>(static_cast<InstantDelta>(tracker.period() - at(to)));
+          ASSERT_LE(std::abs(off), static_cast<double>(kDither) * 1.01)
+              << from << " " << over << " " << to << ", reading " << i;
+          clock.run(kInterval);
+        }
+      }
+}
+
 TEST(TrackerTest, IgnoresAReadingThatDoesNotAdvance) {
   Clock clock(kNominal);
   Tracker tracker(kNominal);

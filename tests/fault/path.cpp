@@ -103,6 +103,7 @@ Path step_through(Traced& process, const Program& program, const RegionMap& regi
     instruction.occurrence = ++seen[instruction.where];
     instruction.number = static_cast<std::uint32_t>(path.size());
     instruction.function = program.describe(process, now.rip);
+    instruction.reads_counter = (process.word(now.rip) & 0xffff) == 0x310f;
     instruction.new_state = changed;
     instruction.apart = !region.together();
     if (instruction.apart && !path.empty() && !path.back().apart) path.back().commits = true;

@@ -26,6 +26,7 @@ struct Instruction {
   bool new_state = false;        // the instruction before this one has changed the region
   bool apart = false;            // the pages are at different segments
   bool commits = false;          // it is about to store the first index
+  bool reads_counter = false;    // rdtsc
   std::string function;          // and the distance from its beginning
 };
 using Path = std::vector<Instruction>;

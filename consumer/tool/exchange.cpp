@@ -228,18 +228,18 @@ Agreement agreement_of(const Reading& received, const Reading& again) {
                     again.latest_ns == received.latest_ns && again.counter == received.counter &&
                     again.epoch == received.epoch && again.flags == received.flags &&
                     again.status == received.status && again.reason == received.reason;
-  if (same) return Agreement::kSame;
-  return received.flags & CLOCKPAGE_TIME_OVERDUE ? Agreement::kOverdueRevised
-                                                 : Agreement::kDifferent;
+  if (!(received.flags & CLOCKPAGE_TIME_OVERDUE))
+    return same ? Agreement::kSame : Agreement::kDifferent;
+  // By now it is leased, with other bounds and another status: only the time is compared.
+  return again.ns == received.ns && again.epoch == received.epoch ? Agreement::kOverdueKept
+                                                                  : Agreement::kOverdueRevised;
 }
 
 void count_again(ExchangeTally& tally, uint64_t message, const Reading& received,
                  const Reading& again) {
   const Agreement agreement = agreement_of(received, again);
   if (agreement == Agreement::kOverdueRevised) tally.overdue_revised++;
-  // An overdue reading that is repeated proves nothing: no other was promised.
-  if (agreement == Agreement::kSame && !(received.flags & CLOCKPAGE_TIME_OVERDUE))
-    tally.agreements++;
+  if (agreement == Agreement::kSame) tally.agreements++;
   if (agreement != Agreement::kDifferent) return;
   tally.disagreements++;
   if (tally.disagreement_offences < tally.disagreement.size())

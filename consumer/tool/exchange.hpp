@@ -40,10 +40,10 @@ enum class Order { kInOrder, kBackward, kOverdueBackward, kOtherEpoch };
 Order order_of(const Reading& received, const Reading& own);
 
 /// How `again`, evaluated at the counter value of `received` by another process, stands to it.
-enum class Agreement { kSame, kDifferent, kOverdueRevised };
+enum class Agreement { kSame, kDifferent, kOverdueKept, kOverdueRevised };
 
-/// A leased reading is the same for everybody, to the last bit of its bounds; one that was overdue
-/// may have been revised since.
+/// A leased reading is the same for everybody, to the last bit of its bounds. One that was overdue
+/// promised nothing: its time may have been revised since.
 Agreement agreement_of(const Reading& received, const Reading& again);
 
 /// A pair in the wrong order, or two readings of one counter value.
@@ -69,7 +69,7 @@ struct ExchangeTally {
   int32_t last_error = 0;
   uint64_t agreements = 0;       ///< evaluated again where a leased reading had been: the same bits
   uint64_t disagreements = 0;    ///< other bits
-  uint64_t overdue_revised = 0;  ///< evaluated again where an overdue one had been: other bits
+  uint64_t overdue_revised = 0;  ///< evaluated again where an overdue one had been: another time
   uint64_t again_refused = 0;    ///< too old by then, a step in between, or busy
   int64_t largest_backward_ns = 0;          ///< between leased reads
   int64_t largest_overdue_backward_ns = 0;  ///< with an overdue read

@@ -100,6 +100,9 @@ TEST(AgreementTest, IsNotOwedToAnOverdueReading) {
   const Reading overdue = reading_at(100, kUnscaled, CLOCKPAGE_TIME_OVERDUE);
   count_again(tally, 1, overdue, reading_at(101));
   count_again(tally, 2, overdue, overdue);
+  Reading leased_by_now = reading_at(100);
+  leased_by_now.status = CLOCKPAGE_STATUS_SYNCHRONISED;
+  EXPECT_EQ(agreement_of(overdue, leased_by_now), Agreement::kOverdueKept);
   EXPECT_EQ(tally.overdue_revised, 1u);
   EXPECT_EQ(tally.agreements, 0u);
   EXPECT_EQ(tally.disagreements, 0u);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The file that `clockpage verify --record` writes and `clockpage check-history` reads: what was
-// published, and what every process read. Spec section 12 is the same in words.
+// published, and what every process read. Spec section 12 has the rules that it is held against.
 //
 //   HistoryHeader
 //   HistoryPage       x page_count      the pages that were read

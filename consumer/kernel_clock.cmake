@@ -9,3 +9,4 @@ if(BUILD_TESTING)
   clockpage_add_test(kernel_clock_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/kernel_clock_test.cpp
                      LIBRARIES clockpage_kernel_clock)
 endif()
+clockpage_add_fuzz(kernel_clock_fuzz LIBRARIES clockpage_kernel_clock MAX_LENGTH 700)

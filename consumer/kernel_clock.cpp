@@ -188,6 +188,19 @@ std::optional<KernelClockOffsets> decode_time_namespace(const KernelClockLayout&
   return KernelClockOffsets{offset(CLOCK_MONOTONIC), offset(CLOCK_BOOTTIME)};
 }
 
+std::optional<AddressRange> parse_vvar_line(const std::string& line) {
+  // begin-end rwxp offset device:device inode, blanks, name: a file's inode is not 0.
+  unsigned long begin = 0, end = 0, inode = 1;
+  int name = 0;
+  if (std::sscanf(line.c_str(), "%lx-%lx %*4c %*x %*x:%*x %lu %n", &begin, &end, &inode, &name) !=
+      3)
+    return std::nullopt;
+  const bool is_vvar = inode == 0 && name > 0 &&
+                       line.compare(static_cast<std::size_t>(name), line.npos, "[vvar]") == 0;
+  if (!is_vvar || begin >= end) return std::nullopt;
+  return AddressRange{begin, end};
+}
+
 std::int64_t KernelClock::offset_ns(int clock) const noexcept {
   if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_RAW) return offsets_.monotonic_ns;
   return clock == CLOCK_BOOTTIME ? offsets_.boottime_ns : 0;
@@ -248,17 +261,10 @@ std::int64_t clock_ns(int clock) noexcept {
   return ts.tv_sec * kNsPerSec + ts.tv_nsec;
 }
 
-struct Range {
-  std::uintptr_t begin = 0, end = 0;
-};
-
-std::optional<Range> find_vvar() {
+std::optional<AddressRange> find_vvar() {
   std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long begin = 0, end = 0;
-    if (line.ends_with(" [vvar]") && std::sscanf(line.c_str(), "%lx-%lx", &begin, &end) == 2)
-      return Range{begin, end};
-  }
+  for (std::string line; std::getline(maps, line);)
+    if (const auto range = parse_vvar_line(line)) return range;
   return std::nullopt;
 }
 
@@ -339,7 +345,7 @@ std::string KernelClock::refute() const {
 }
 
 std::variant<KernelClock, std::string> KernelClock::prove() {
-  const std::optional<Range> vvar = find_vvar();
+  const std::optional<AddressRange> vvar = find_vvar();
   if (!vvar) return "/proc/self/maps shows no [vvar] mapping";
   PageCopier copier;
   if (!copier.ok()) return std::string("cannot make a pipe: ") + std::strerror(errno);

@@ -81,6 +81,14 @@ std::span<const KernelClockLayout> kernel_clock_layouts() noexcept;
 std::variant<KernelClockSnapshot, std::string> decode_kernel_clock(const KernelClockLayout& layout,
                                                                    std::span<const std::byte> page);
 
+struct AddressRange {
+  std::uintptr_t begin = 0, end = 0;
+};
+
+// The kernel's [vvar] mapping, if that is what this line of /proc/self/maps is about: not a file
+// that bears such a name.
+std::optional<AddressRange> parse_vvar_line(const std::string& line);
+
 // Added to the host's clock gives this process's clock, in ns. Both 0 in the initial namespace.
 struct KernelClockOffsets {
   std::int64_t monotonic_ns = 0;  // MONOTONIC and MONOTONIC_RAW

@@ -45,7 +45,7 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
       })
       ->capture_default_str();
   app.add_option("--for", o.for_seconds, "End after this many seconds (default: run until SIGTERM)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(0.001, 1e9).description(""));
   app.add_flag("--quiet", o.quiet, "Report errors only");
   app.add_option("--sim-seed", o.sim_seed, "sim: seed of the script")->capture_default_str();
   app.add_option("--sim-max-frequency-ppb", o.sim_max_frequency_ppb,

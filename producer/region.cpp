@@ -177,54 +177,102 @@ void check_counter(const fs::path& path, const clockpage_directory_page& d,
 void check_source(const fs::path& path, const clockpage_diagnostics& diagnostics,
                   std::string_view source) {
   const char* name = reinterpret_cast<const char*>(diagnostics.source);
-  const std::string_view published(name, strnlen(name, sizeof diagnostics.source));
+  std::string published(name, strnlen(name, sizeof diagnostics.source));
+  // It goes into a message: whatever is no printable ASCII becomes '?'.
+  std::replace_if(
+      published.begin(), published.end(), [](char c) { return c < 0x21 || c > 0x7e; }, '?');
   if (!published.empty() && (published == "sim") != (source == "sim"))
     fail(path,
          fmt::format("was published from source {}, which source {} cannot continue; left as it is",
                      published, source));
 }
 
-// What no producer of this counter has published. Longest lease ahead: a period and twice the lead.
-void check_newest(const fs::path& path, const clockpage_data_page& page, std::uint64_t now) {
-  const PageWriter writer(const_cast<clockpage_data_page&>(page));  // only reads
-  const Segment s = writer.newest();
-  const auto limit = static_cast<std::int64_t>(4 * page.counter_frequency_hz);
+// What cannot be a page's that a producer made for this counter; null if all is well.
+const char* impossible_header(const clockpage_data_page& page, std::uint64_t host_hz) {
+  const bool scaled = page.format == CLOCKPAGE_FORMAT_SCALED;
+  if (page.counter_frequency_hz != (scaled ? 1'000'000'000 : host_hz))
+    return "a page's frequency is not its counter's";
+  if (page.delta_shift != delta_shift_for(nominal_period(page.counter_frequency_hz)))
+    return "a page's delta_shift is not its counter's";
+  if (!scaled) return nullptr;
+  if (page.scale_frac_bits != 32 && page.scale_frac_bits != 48)
+    return "a page's scale_frac_bits is no hardware's";
+  if (page.scale_ratio != one_ghz_ratio(host_hz, page.scale_frac_bits))
+    return "a page's scale_ratio is not its counter's";
+  return nullptr;
+}
+
+// What no producer of this counter has published; null if all is well. Longest lease ahead: a
+// period and twice the lead.
+const char* impossible_segment(const PageWriter& page, std::uint64_t hz, std::uint64_t number,
+                               std::uint64_t now) {
+  const Segment s = page.load(number);
+  const auto limit = static_cast<std::int64_t>(4 * hz);
   const auto apart = [](std::uint64_t a, std::uint64_t b) {
     return static_cast<std::int64_t>(a - b);
   };
-  const std::uint64_t counter = writer.scale().apply(now);
-  const auto nominal =
-      static_cast<std::uint64_t>(nominal_period(page.counter_frequency_hz) >> writer.shift());
-  const char* wrong = nullptr;
-  if (s.number != writer.index()) wrong = "its newest segment is another's";
+  const std::uint64_t counter = page.scale().apply(now);
+  const auto nominal = static_cast<std::uint64_t>(nominal_period(hz) >> page.shift());
+  if (s.number != number) return "its newest segment is another's";
   if (apart(s.tai.start, counter) > limit || apart(s.lease_end, counter) > limit)
-    wrong = "its newest segment lies in the future of this counter";
-  // No upper limit: a bridge is as long as the death that it spans.
-  if (apart(s.lease_end, s.tai.start) <= 0) wrong = "its newest segment has an impossible lease";
+    return "its newest segment lies in the future of this counter";
+  // No upper limit: a bridge over a long death is as long as the death was.
+  if (apart(s.lease_end, s.tai.start) <= 0) return "its newest segment has an impossible lease";
   for (const Line* line : {&s.tai, &s.raw})
     if (line->period_frac < nominal - nominal / 8 || line->period_frac > nominal + nominal / 8)
-      wrong = "its newest segment has an impossible period";
-  if (whole_ns(s.tai.base) >= CLOCKPAGE_MAX_BASE_NS)
-    wrong = "its newest segment is past the year 2116";
-  if (wrong != nullptr)
-    fail(path, fmt::format("is not a region that can be adopted: {}; left as it is", wrong));
+      return "its newest segment has an impossible period";
+  for (const std::uint64_t counter_value : {s.tai.start, s.lease_end})
+    if (whole_ns(s.tai.at(counter_value)) >= CLOCKPAGE_MAX_BASE_NS ||
+        whole_ns(s.raw.at(counter_value)) >= CLOCKPAGE_MAX_BASE_NS)
+      return "its newest segment is past the year 2116";
+  constexpr auto largest = static_cast<std::int64_t>(CLOCKPAGE_MAX_BASE_NS);
+  for (const std::int64_t offset :
+       {s.terms.utc_offset_ns, s.terms.monotonic_offset_ns, s.terms.boottime_offset_ns})
+    if (offset <= -largest || offset >= largest)
+      return "its newest segment has an impossible offset";
+  return nullptr;
 }
 
-// All pages are published together: a writer's death leaves some one segment behind, not more.
-void check_pages(const fs::path& path, const bip::mapped_region& region, std::uint64_t now) {
-  const auto* base = static_cast<const std::byte*>(region.get_address());
-  const auto& directory = *reinterpret_cast<const clockpage_directory_page*>(base);
-  std::uint64_t lowest = ~std::uint64_t{0};
-  std::uint64_t highest = 0;
+// All that is the same on all pages.
+bool is_same_clock(const Segment& a, const Segment& b) {
+  return a.terms.epoch == b.terms.epoch && a.terms.flags == b.terms.flags &&
+         a.terms.utc_offset_ns == b.terms.utc_offset_ns &&
+         a.terms.monotonic_offset_ns == b.terms.monotonic_offset_ns &&
+         a.terms.boottime_offset_ns == b.terms.boottime_offset_ns;
+}
+
+// All pages are published together: a writer's death leaves some one segment behind, not more, and
+// those with the next one complete. They carry one clock.
+const char* impossible_pages(const clockpage_directory_page& directory, std::uint64_t now) {
+  const auto* base = reinterpret_cast<const std::byte*>(&directory);
+  std::vector<PageWriter> pages;  // only read from
+  std::uint64_t furthest = 0;
   for (const clockpage_data_page_entry& entry : directory.data_page) {
     const auto& page = *reinterpret_cast<const clockpage_data_page*>(base + entry.offset_bytes);
-    lowest = std::min(lowest, CLOCKPAGE_LOAD(page.index));
-    highest = std::max(highest, CLOCKPAGE_LOAD(page.index));
-    check_newest(path, page, now);
+    if (const char* wrong = impossible_header(page, directory.counter_frequency_hz)) return wrong;
+    pages.emplace_back(const_cast<clockpage_data_page&>(page));
+    if (pages.size() == 1 || static_cast<std::int64_t>(pages.back().index() - furthest) > 0)
+      furthest = pages.back().index();
+    const char* wrong =
+        impossible_segment(pages.back(), page.counter_frequency_hz, pages.back().index(), now);
+    if (wrong != nullptr) return wrong;
   }
-  if (highest - lowest > 1)
-    fail(path,
-         "is not a region that can be adopted: its pages are at different segments; left as it is");
+  for (std::size_t i = 0; i < pages.size(); i++) {
+    const bool behind = pages[i].index() + 1 == furthest && pages[i].next_is_complete();
+    if (pages[i].index() != furthest && !behind) return "its pages are at different segments";
+    const bool scaled = pages[i].scale().frac_bits != 0;
+    const std::uint64_t hz = scaled ? 1'000'000'000 : directory.counter_frequency_hz;
+    if (const char* wrong = impossible_segment(pages[i], hz, furthest, now)) return wrong;
+    if (!is_same_clock(pages[i].load(furthest), pages[0].load(furthest)))
+      return "its pages contradict each other";
+  }
+  return nullptr;
+}
+
+void check_pages(const fs::path& path, const clockpage_directory_page& directory,
+                 std::uint64_t now) {
+  if (const char* wrong = impossible_pages(directory, now))
+    fail(path, fmt::format("is not a region that can be adopted: {}; left as it is", wrong));
 }
 
 }  // namespace
@@ -298,7 +346,7 @@ ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
       *reinterpret_cast<const clockpage_data_page*>(base + d.data_page[0].offset_bytes);
   check_source(path, first.diagnostics, source);
   if (CLOCKPAGE_LOAD(first.revoked) != CLOCKPAGE_REVOKED_NO) return ExistingRegion::revoked;
-  check_pages(path, mapped, now);
+  check_pages(path, d, now);
   return ExistingRegion::adoptable;
 }
 

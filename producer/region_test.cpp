@@ -285,6 +285,9 @@ TEST_F(RegionTest, AcceptsPagesOneSegmentApartAndNoMore) {
     ASSERT_TRUE(page.publish());
   };
   for (const std::size_t i : {0, 1, 2}) extend(i);
+  expect_refused("different segments");  // the last page's next is not complete
+  PageWriter last(*region.pages()[3]);
+  last.fill_next(continued(last.newest(), last.newest().lease_end + last.scale().apply(kHz / 100)));
   EXPECT_EQ(inspect(), ExistingRegion::adoptable);
   for (const std::size_t i : {0, 1, 2}) extend(i);
   expect_refused("different segments");

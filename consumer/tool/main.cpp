@@ -1,64 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
 // clockpage: reads a page, says what state it is in, and checks it.
-#include <fmt/format.h>
-
-#include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <string>
 
-#include "commands.hpp"
+#include "command_line.hpp"
 #include "exit_code.hpp"
-
-namespace clockpage::tool {
-namespace {
-
-int report(const std::string& what, int code) {
-  std::string line = what;
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  fmt::print(stderr, "clockpage: {}\n", line);
-  return code;
-}
-
-int run_command_line(int argc, char** argv) {
-  CLI::App app{"Reads clockpage's shared clock, says what state it is in, and checks it.",
-               "clockpage"};
-  app.set_version_flag("--version", "clockpage " CLOCKPAGE_VERSION);
-  app.require_subcommand(1);
-  app.footer(
-      "Exit codes: 0 ok; 1 a runtime error, or a check that did not hold; 2 usage;\n"
-      "3 not synchronised (only with --require-sync).");
-  Run run;
-  add_read_command(app, run);
-  add_watch_command(app, run);
-  add_status_command(app, run);
-  add_compare_command(app, run);
-  add_verify_command(app, run);
-  add_check_history_command(app, run);
-  // CLI11 would only say that a subcommand is missing.
-  const auto is_named = [&](const CLI::App* command) { return command->check_name(argv[1]); };
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty())
-    return report(fmt::format("no such subcommand: {} (see clockpage --help)", argv[1]), kUsage);
-  if (argc > 1 && argv[1][0] == '-' && app.get_option_no_throw(argv[1]) == nullptr)
-    return report(fmt::format("no such option: {} (see clockpage --help)", argv[1]), kUsage);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
-    return report(std::string(error.what()) + " (see clockpage --help)", kUsage);
-  }
-  return run();
-}
-
-}  // namespace
-}  // namespace clockpage::tool
 
 int main(int argc, char** argv) {
   using namespace clockpage::tool;
   try {
-    const int code = run_command_line(argc, argv);
+    Run run;
+    int code = parse_command_line(argc, argv, run);
+    if (run) code = run();
     // A result that nobody could receive is no success.
     if (std::fflush(stdout) != 0 && code == kOk) return report("cannot write the output", kFailed);
     return code;

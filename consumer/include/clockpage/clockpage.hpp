@@ -255,14 +255,16 @@ conversion at(const region &r, std::span<const std::uint64_t> counters,
 	return done;
 }
 
-// A leased value, or errc::overdue after `limit` (of the page's nominal counter). Reads
-// again, busily, until then: the one function here that waits.
+// A leased value, or errc::overdue after `limit` (of the page's nominal counter, taken to be
+// no faster than 2^34 Hz: a page must not make its reader wait for ever). Reads again,
+// busily, until then: the one function here that waits.
 template <page_clock Clock>
 reading<Clock> now_leased(const region &r, std::chrono::nanoseconds limit) noexcept
 {
 	const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(limit.count(), 0));
-	const clockpage_u128 ticks = static_cast<clockpage_u128>(ns) *
-				     r.reader().page->counter_frequency_hz / 1000000000u;
+	const std::uint64_t frequency_hz = std::min(
+		CLOCKPAGE_LOAD(r.reader().page->counter_frequency_hz), std::uint64_t{1} << 34);
+	const clockpage_u128 ticks = static_cast<clockpage_u128>(ns) * frequency_hz / 1000000000u;
 	const std::uint64_t most = ~std::uint64_t{0};
 	const std::uint64_t limit_ticks = ticks > most ? most : static_cast<std::uint64_t>(ticks);
 	return reading<Clock>([&](clockpage_time *time) noexcept {

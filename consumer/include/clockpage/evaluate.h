@@ -266,6 +266,7 @@ clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delt
 			is_now = 0;
 			pass = 0;
 			counter = clockpage_counter_ordered();
+			result.error = CLOCKPAGE_E_BUSY; /* the other was the old value's */
 		}
 	}
 	return result;

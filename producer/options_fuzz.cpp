@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+//
+// Fuzz target: arbitrary arguments of clockpaged. They are refused with one line and exit code 2,
+// or what comes out of them is within the limits that the rest of the producer relies on.
+//
+// Input: the arguments, each ended by a newline.
+#include <cmath>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "fuzz.hpp"
+#include "options.hpp"
+
+namespace clockpage::producer {
+namespace {
+
+void check(const Options& o) {
+  const PublisherConfig& p = o.publisher;
+  CLOCKPAGE_FUZZ_CHECK(!o.directory.empty());
+  CLOCKPAGE_FUZZ_CHECK(o.source == "auto" || o.source == "vvar" || o.source == "bracket" ||
+                       o.source == "sim");
+  CLOCKPAGE_FUZZ_CHECK(p.period_ns >= 250'000 && p.period_ns <= 1'000'000'000);
+  CLOCKPAGE_FUZZ_CHECK(p.lead_ns >= 250'000 && p.lead_ns <= 1'000'000'000);
+  CLOCKPAGE_FUZZ_CHECK(p.margin_ns >= 50'000 && p.margin_ns <= p.lead_ns / 2);
+  // It becomes a number of ticks of a counter of some GHz.
+  CLOCKPAGE_FUZZ_CHECK(o.for_seconds >= 0 && o.for_seconds <= 1e9);
+  CLOCKPAGE_FUZZ_CHECK(o.sim_max_frequency_ppb <= 5'000'000);
+  CLOCKPAGE_FUZZ_CHECK(o.sim_change_interval_s >= 0.001 && o.sim_change_interval_s <= 1e6);
+  CLOCKPAGE_FUZZ_CHECK(o.sim_steps_per_hour >= 0 && o.sim_steps_per_hour <= 1e6);
+  if (o.realtime_priority != "auto" && o.realtime_priority != "none") {
+    const int priority = std::stoi(o.realtime_priority);
+    CLOCKPAGE_FUZZ_CHECK(priority >= 1 && priority <= 99);
+  }
+}
+
+}  // namespace
+}  // namespace clockpage::producer
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace clockpage::producer;
+  // What is said to people is not what is tested here.
+  static const bool quiet = [] {
+    std::cout.rdbuf(nullptr);
+    std::cerr.rdbuf(nullptr);
+    unsetenv("CLOCKPAGE_DIR");
+    return true;
+  }();
+  CLOCKPAGE_FUZZ_CHECK(quiet);
+  std::vector<std::string> words = {"clockpaged"};
+  std::string word;
+  for (std::size_t i = 0; i < size; i++) {
+    if (data[i] == '\n') {
+      words.push_back(word);
+      word.clear();
+    } else if (data[i] != 0) {
+      word += static_cast<char>(data[i]);
+    }
+  }
+  words.push_back(word);
+  if (word.empty()) words.pop_back();
+  std::vector<char*> arguments;
+  for (std::string& each : words) arguments.push_back(each.data());
+  arguments.push_back(nullptr);
+
+  static std::FILE* const nowhere = std::fopen("/dev/null", "w");
+  std::FILE* const kept = stderr;
+  stderr = nowhere;
+  const ParsedOptions parsed = parse_options(static_cast<int>(words.size()), arguments.data());
+  stderr = kept;
+  CLOCKPAGE_FUZZ_CHECK(parsed.exit_code == kExitOk || parsed.exit_code == kExitUsage);
+  CLOCKPAGE_FUZZ_CHECK(!parsed.options || parsed.exit_code == kExitOk);
+  if (parsed.options) check(*parsed.options);
+  return 0;
+}

@@ -37,7 +37,7 @@ class CompareTest(unittest.TestCase):
     def tearDown(self):
         shutil.rmtree(self.directory)
 
-    def compare(self, *daemon_options, wrapper=()):
+    def compare(self, *daemon_options, wrapper=(), clock="realtime"):
         """(compare's result, the producer's share of a core, what the producer said)"""
         with subprocess.Popen([*wrapper, DAEMON, "--dir", self.directory, *daemon_options],
                               stderr=subprocess.PIPE, text=True) as producer:
@@ -48,7 +48,7 @@ class CompareTest(unittest.TestCase):
                     time.sleep(0.02)
                 begin, spent = time.monotonic(), cpu_seconds(producer.pid)
                 done = subprocess.run([TOOL, "compare", "--dir", self.directory, "--json",
-                                       "--for", SECONDS], capture_output=True, text=True)
+                                       "--for", SECONDS, "--clock", clock], capture_output=True, text=True)
                 share = (cpu_seconds(producer.pid) - spent) / (time.monotonic() - begin)
             finally:
                 producer.terminate()
@@ -78,6 +78,16 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(result["page_source"], "bracket")
         self.assertIn("source bracket", said)
         self.assertLessEqual(result["median_ns"], 50)
+
+    def test_the_kernel_s_clocks_lie_within_the_page_s_bounds(self):
+        for source, clock in (("auto", "monotonic"), ("bracket", "raw")):
+            result, _, _ = self.compare("--source", source, clock=clock)
+            print(f"{clock}: {result['outside_bounds']} of {result['bounded']} outside, the widest "
+                  f"bound {result['widest_bound_ns']} ns", flush=True)
+            self.assertEqual(result["bounded"], result["samples"])
+            self.assertGreater(result["samples"], 1000)
+            self.assertEqual(result["outside_bounds"], 0)
+            self.assertGreater(result["widest_bound_ns"], 0)
 
     def need_a_hidden_mapping(self):
         if os.environ.get("CLOCKPAGE_SANITIZE"):

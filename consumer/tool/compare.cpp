@@ -41,6 +41,9 @@ struct Comparison {
   int last_error = 0;      // of those
   uint64_t no_kernel = 0;  // the kernel's side could not be read
   uint64_t epochs = 0;     // changes of the page's epoch between samples
+  uint64_t bounded = 0;    // samples that the page had a bound for
+  uint64_t outside = 0;    // of those: the kernel's time was not within it, nor its own window
+  int64_t widest_ns = 0;   // of those: the widest bound, half-width
   double seconds = 0;
 };
 
@@ -66,11 +69,20 @@ class Comparer {
     if (result_.difference.count() && time.epoch != epoch_) result_.epochs++;
     epoch_ = time.epoch;
     result_.difference.add(time.ns - kernel->ns);
+    if (time.latest_ns != INT64_MAX) count_bound(time, *kernel);
     if (!kernel_.exact())
       result_.window.add(page_.ticks_to_ns(static_cast<int64_t>(kernel->window_ticks)));
   }
 
  private:
+  void count_bound(const clockpage_time& time, const KernelSample& kernel) {
+    const int64_t unsure = page_.ticks_to_ns(static_cast<int64_t>(kernel.window_ticks)) / 2;
+    result_.bounded++;
+    result_.widest_ns = std::max(result_.widest_ns, time.latest_ns - time.ns);
+    if (kernel.ns < time.earliest_ns - unsure || kernel.ns > time.latest_ns + unsure)
+      result_.outside++;
+  }
+
   const Page& page_;
   const KernelSide& kernel_;
   int clock_;
@@ -116,6 +128,11 @@ void print_text(const CompareOptions& options, const Page& page, const KernelSid
              difference.max_magnitude());
   fmt::print("signed        median {} ns, from {} to {} ns\n", difference.quantile(500'000),
              difference.min(), difference.max());
+  if (result.bounded)
+    fmt::print("bounds        {} of {} outside of the page's own (a step lags), the widest {}\n",
+               result.outside, result.bounded, duration_text(result.widest_ns));
+  else
+    fmt::print("bounds        the page gave none\n");
   if (!kernel.exact())
     fmt::print("window        median {} ns, p99.9 {} ns: differences are known to half of this\n",
                result.window.quantile(500'000), result.window.quantile(999'000));
@@ -146,6 +163,9 @@ Json json_of(const CompareOptions& options, const Page& page, const KernelSide& 
     json["window_median_ns"] = result.window.quantile(500'000);
     json["window_p999_ns"] = result.window.quantile(999'000);
   }
+  json["bounded"] = result.bounded;
+  json["outside_bounds"] = result.outside;
+  json["widest_bound_ns"] = result.widest_ns;
   json["page_source"] = page.source();
   json["overdue"] = result.overdue;
   json["busy"] = result.busy;

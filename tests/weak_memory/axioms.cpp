@@ -101,7 +101,7 @@ class Candidate {
     return reads_from_[read] ? place(*reads_from_[read]) : 0;
   }
 
-  // The four rules of C11 5.1.2.4p17 to p20 for a that happens before b.
+  // The four rules of coherence for a that happens before b.
   [[nodiscard]] bool coherent(std::size_t a, std::size_t b) const {
     const Event& first = program_[a];
     const Event& second = program_[b];

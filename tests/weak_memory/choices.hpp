@@ -21,6 +21,9 @@ class Choices {
   // To be called before each run.
   void begin() noexcept { next_ = 0; }
 
+  // Whether this run has not yet come to where it differs from the one before.
+  [[nodiscard]] bool repeating() const noexcept { return next_ < points_.size(); }
+
   // To the next way after a run that has ended, here or early; false after the last.
   bool advance() {
     points_.resize(next_);

@@ -2,12 +2,12 @@
 // An operational form of the C11 memory model for the programs of this test: a machine of views.
 //
 // What it enumerates. An execution of C11 is a choice, for every load, of the store that it reads
-// from, which the axioms allow or not: modification order (C11 5.1.2.4p7), the four coherence rules
-// that tie it to happens-before (5.1.2.4p17 to p20), synchronisation by release and acquire
-// operations (5.1.2.4p11, with release sequences, p10) and by fences (7.17.4p2 to p4). The machine
-// runs the events in one order. Each thread carries what happens before its next event; a load may
-// take any store that is not older, in its location's modification order, than the newest store or
-// read of that location which happens before the load.
+// from, which the axioms allow or not: modification order, happens-before, and synchronisation by
+// release and acquire operations with release sequences (C11 5.1.2.4, 7.17.3) and by fences
+// (7.17.4); the four rules of coherence that tie modification order to happens-before are written
+// out in C++'s [intro.races]. The machine runs the events in one order. Each thread carries what
+// happens before its next event; a load may take any store that is not older, in its location's
+// modification order, than the newest store or read of that location which happens before the load.
 //
 // Why that is the same here as the axioms, no more and no fewer executions:
 // - Modification order is the order in which the machine is given the stores. Every location has
@@ -19,8 +19,8 @@
 //   away). For the same reason no load ever happens before a store that it could read.
 // - A fence synchronises what comes after it, so an earlier load's choice is never made wrong by
 //   what happens later, and each choice may be made when the load is reached.
-// - No operation is sequentially consistent; there is no S (5.1.2.4p5 and 7.17.3p6 to p11).
-// Release sequences are those of C++20 and RC11: a store of the same thread that is no
+// - No operation is sequentially consistent, so there is no order S (7.17.3).
+// Release sequences are those of C++20: a store of the same thread that is no
 // read-modify-write ends one, though C11 lets it go on. That allows more executions, not fewer.
 //
 // axioms.hpp is the same model once more, written from the axioms; machine_test.cpp compares them.

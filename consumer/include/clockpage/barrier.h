@@ -13,6 +13,8 @@
  *   P2  clockpage_fence_before_fill (release) with clockpage_fence_before_recheck
  *       (acquire): who saw a word of a refilled slot sees an index that has moved
  *       on since, and retries.
+ * weak_memory_test runs the reader and the writer in every execution that C11 allows
+ * of short scripts; the mutants named below are its, and show that each order is needed.
  */
 #ifndef CLOCKPAGE_BARRIER_H
 #define CLOCKPAGE_BARRIER_H
@@ -23,41 +25,56 @@
 #define CLOCKPAGE_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define CLOCKPAGE_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* A relaxed load or store of one field of any width. */
-#define CLOCKPAGE_LOAD(field)         __atomic_load_n(&(field), __ATOMIC_RELAXED)
-#define CLOCKPAGE_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+/* The operations that all below is made of, their orders included. A test that runs the
+ * reader and the writer under the C11 memory model itself puts its own in their place. */
+#ifndef CLOCKPAGE_ATOMIC_LOAD_
+#define CLOCKPAGE_ATOMIC_LOAD_(pointer, order)         __atomic_load_n(pointer, order)
+#define CLOCKPAGE_ATOMIC_STORE_(pointer, value, order) __atomic_store_n(pointer, value, order)
+#define CLOCKPAGE_ATOMIC_FENCE_(order)                 __atomic_thread_fence(order)
+#define CLOCKPAGE_ATOMIC_CAS_(pointer, expected, next, success, failure)                           \
+	__atomic_compare_exchange_n(pointer, &(expected), next, 0, success, failure)
+#endif
 
-/* Reader's half of P1. */
+/* A relaxed load or store of one field of any width. */
+#define CLOCKPAGE_LOAD(field)         CLOCKPAGE_ATOMIC_LOAD_(&(field), __ATOMIC_RELAXED)
+#define CLOCKPAGE_STORE(field, value) CLOCKPAGE_ATOMIC_STORE_(&(field), (value), __ATOMIC_RELAXED)
+
+/* Reader's half of P1, with clockpage_publish_index. Mutants
+ * P1ReaderLoadsTheIndexRelaxed{InTheFirstPass,InLaterPasses,InAtMany}. */
 CLOCKPAGE_INLINE uint64_t clockpage_load_index(const uint64_t *index)
 {
-	return __atomic_load_n(index, __ATOMIC_ACQUIRE);
+	return CLOCKPAGE_ATOMIC_LOAD_(index, __ATOMIC_ACQUIRE);
 }
 
 /* Reader's half of P2: between the loads of a slot and of `revoked` and the
- * re-check of the index. Orders those loads before it. */
+ * re-check of the index. Orders those loads before it. With clockpage_fence_before_fill.
+ * Mutants P2ReaderHasNoFence{InTheFirstPass,InLaterPasses,InAtMany}. */
 CLOCKPAGE_INLINE void clockpage_fence_before_recheck(void)
 {
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	CLOCKPAGE_ATOMIC_FENCE_(__ATOMIC_ACQUIRE);
 }
 
 /* Writer's half of P2: between the last store of the index and the first store
- * into the slot to be filled. */
+ * into the slot to be filled: a release store of the index would not hold those back.
+ * With clockpage_fence_before_recheck. Mutant P2WriterHasNoFenceBeforeTheFill. */
 CLOCKPAGE_INLINE void clockpage_fence_before_fill(void)
 {
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	CLOCKPAGE_ATOMIC_FENCE_(__ATOMIC_RELEASE);
 }
 
-/* Writer's half of P1. Returns 0 if *index was not `expected`: a second writer. */
+/* Writer's half of P1, with clockpage_load_index. Returns 0 if *index was not `expected`: a
+ * second writer. Then nothing is stored and nothing of the other's is looked at, so that no
+ * order is needed. Mutant P1WriterStoresTheIndexRelaxed. */
 CLOCKPAGE_INLINE int clockpage_publish_index(uint64_t *index, uint64_t expected, uint64_t next)
 {
-	return __atomic_compare_exchange_n(index, &expected, next, 0, __ATOMIC_RELEASE,
-					   __ATOMIC_RELAXED);
+	return CLOCKPAGE_ATOMIC_CAS_(index, expected, next, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
-/* Writer's withdrawal (and its end): whoever sees it sees what was stored before. */
+/* Writer's withdrawal. Relaxed: who sees it gives no time, whatever else there is to see;
+ * and who happens after one that saw it sees it too, since that is one word. */
 CLOCKPAGE_INLINE void clockpage_store_revoked(uint64_t *revoked, uint64_t reason)
 {
-	__atomic_store_n(revoked, reason, __ATOMIC_RELEASE);
+	CLOCKPAGE_ATOMIC_STORE_(revoked, reason, __ATOMIC_RELAXED);
 }
 
 #endif /* CLOCKPAGE_BARRIER_H */

@@ -7,7 +7,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <fstream>
@@ -93,6 +95,20 @@ Source make_host_source(const Options& options) {
   return made;
 }
 
+std::vector<SimEvent> planned_events(const Options& options, std::uint64_t frequency_hz) {
+  std::vector<SimEvent> events;
+  const auto plan = [&](SimEvent::Kind kind, double at_s, double value_s) {
+    if (value_s != 0)
+      events.push_back({static_cast<std::uint64_t>(at_s * static_cast<double>(frequency_hz)), kind,
+                        std::llround(value_s * 1e9)});
+  };
+  plan(SimEvent::Kind::realtime_step, options.sim_step_at_s, options.sim_step_s);
+  plan(SimEvent::Kind::suspend, options.sim_suspend_at_s, options.sim_suspend_s);
+  std::sort(events.begin(), events.end(),
+            [](const SimEvent& a, const SimEvent& b) { return a.counter < b.counter; });
+  return events;
+}
+
 Source make_sim_source(const Options& options) {
   Source made;
   made.frequency_hz = measure_frequency_hz();
@@ -104,6 +120,7 @@ Source make_sim_source(const Options& options) {
   script.max_frequency_ppb = static_cast<std::int64_t>(options.sim_max_frequency_ppb);
   script.mean_interval_s = options.sim_change_interval_s;
   script.steps_per_hour = options.sim_steps_per_hour;
+  script.planned = planned_events(options, made.frequency_hz);
   made.source = std::make_unique<SimSource>(*made.counter, kernel, script);
   return made;
 }

@@ -59,12 +59,28 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
   app.add_option("--sim-steps-per-hour", o.sim_steps_per_hour, "sim: steps of REALTIME")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
+  CLI::Option* step = app.add_option("--sim-step-s", o.sim_step_s,
+                                     "sim: one step of REALTIME, forwards or backwards")
+                          ->check(CLI::Range(-1e6, 1e6));
+  app.add_option("--sim-step-at-s", o.sim_step_at_s, "sim: when, after the start")
+      ->check(CLI::Range(0.0, 1e6))
+      ->needs(step)
+      ->capture_default_str();
+  CLI::Option* suspend =
+      app.add_option("--sim-suspend-s", o.sim_suspend_s,
+                     "sim: one suspend of this length; MONOTONIC and RAW stand still for it")
+          ->check(CLI::Range(0.0, 1e6));
+  app.add_option("--sim-suspend-at-s", o.sim_suspend_at_s, "sim: when it ends, after the start")
+      ->check(CLI::Range(0.0, 1e6))
+      ->needs(suspend)
+      ->capture_default_str();
 }
 
 // Whatever needs two options to be judged.
 void settle(const CLI::App& app, Options& o, const Durations& d) {
   for (const char* name :
-       {"--sim-seed", "--sim-max-frequency-ppb", "--sim-change-interval-s", "--sim-steps-per-hour"})
+       {"--sim-seed", "--sim-max-frequency-ppb", "--sim-change-interval-s", "--sim-steps-per-hour",
+        "--sim-step-s", "--sim-step-at-s", "--sim-suspend-s", "--sim-suspend-at-s"})
     if (app.count(name) != 0 && o.source != "sim")
       throw CLI::ValidationError(name, "needs --source sim");
   if (o.directory.empty()) {

@@ -21,6 +21,10 @@ struct Options {
   std::uint64_t sim_max_frequency_ppb = 500'000;
   double sim_change_interval_s = 0.5;
   double sim_steps_per_hour = 0;
+  double sim_step_s = 0;  // 0: none
+  double sim_step_at_s = 1;
+  double sim_suspend_s = 0;  // 0: none
+  double sim_suspend_at_s = 1;
 };
 
 // Exit codes of every program.

@@ -166,6 +166,10 @@ KernelClockSnapshot SimKernel::snapshot() const noexcept {
 SimScript::SimScript(const Options& options, std::uint64_t frequency_hz, std::uint64_t counter)
     : options_(options), frequency_hz_(frequency_hz), random_(options.seed) {
   next_.counter = counter;
+  for (SimEvent event : options.planned) {
+    event.counter += counter;
+    planned_.push_back(event);
+  }
   draw();
 }
 
@@ -196,9 +200,20 @@ void SimScript::draw() {
 }
 
 void SimScript::feed(SimKernel& kernel, std::uint64_t counter) {
-  while (static_cast<std::int64_t>(counter - next_.counter) >= 0) {
-    kernel.schedule(next_);
-    draw();
+  const auto due = [counter](const SimEvent& event) {
+    return static_cast<std::int64_t>(counter - event.counter) >= 0;
+  };
+  for (;;) {
+    const bool planned = !planned_.empty() &&
+                         static_cast<std::int64_t>(planned_.front().counter - next_.counter) <= 0;
+    if (!due(planned ? planned_.front() : next_)) return;
+    if (planned) {
+      kernel.schedule(planned_.front());
+      planned_.pop_front();
+    } else {
+      kernel.schedule(next_);
+      draw();
+    }
   }
 }
 

@@ -8,6 +8,7 @@
 #include <kernel_clock.hpp>
 #include <optional>
 #include <random>
+#include <vector>
 
 namespace clockpage::producer {
 
@@ -91,11 +92,13 @@ class SimScript {
     double mean_interval_s = 0.5;   // between changes of frequency
     double steps_per_hour = 0;      // of REALTIME, up to +-2 s
     double tick_gaps_per_hour = 0;  // up to 100 ms each
+    // Beside those by chance; `counter` is in ticks from the beginning, in order.
+    std::vector<SimEvent> planned = {};
   };
   SimScript(const Options& options, std::uint64_t frequency_hz, std::uint64_t counter);
   // Schedules all events up to `counter`.
   void feed(SimKernel& kernel, std::uint64_t counter);
-  // The event that feed() will schedule next.
+  // The event by chance that feed() will schedule next.
   [[nodiscard]] const SimEvent& next() const noexcept { return next_; }
 
  private:
@@ -105,6 +108,7 @@ class SimScript {
   std::uint64_t frequency_hz_;
   std::mt19937_64 random_;
   SimEvent next_;
+  std::deque<SimEvent> planned_;
 };
 
 }  // namespace clockpage::producer

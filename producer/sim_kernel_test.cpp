@@ -144,6 +144,29 @@ TEST(SimKernelTest, RawIsNotSteered) {
   EXPECT_NEAR((elapsed_ns / 50e9 - 1) * 1e9, 0, 0.5e9 / (16777216.0 / 2.3));
 }
 
+TEST(SimScriptTest, PlannedEventsComeInOrderBesideThoseByChance) {
+  SimScript::Options options;
+  options.mean_interval_s = 0.1;
+  options.max_frequency_ppb = 0;
+  options.planned = {{kHz, SimEvent::Kind::realtime_step, 3600 * kSecondNs},
+                     {kHz + 1, SimEvent::Kind::suspend, 10 * kSecondNs}};
+  SimKernel kernel({}, kStart);
+  SimKernel plain({}, kStart);
+  SimScript script(options, kHz, kStart);
+  const auto ahead = [&](int clock, std::uint64_t at) {
+    script.feed(kernel, at);
+    kernel.advance(at);
+    plain.advance(at);
+    return clock_ns(kernel, clock, at) - clock_ns(plain, clock, at);
+  };
+  EXPECT_EQ(ahead(0, kStart + kHz - 1), 0);
+  EXPECT_EQ(ahead(0, kStart + kHz), 3600 * kSecondNs);
+  EXPECT_EQ(ahead(1, kStart + kHz), 0);
+  EXPECT_EQ(ahead(1, kStart + kHz + 1), -10 * kSecondNs);
+  EXPECT_EQ(ahead(7, kStart + 3 * kHz), 0);
+  EXPECT_EQ(ahead(0, kStart + 3 * kHz), 3600 * kSecondNs);
+}
+
 TEST(SimScriptTest, TheSameSeedGivesTheSameEvents) {
   SimScript::Options options;
   options.seed = 5;

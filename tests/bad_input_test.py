@@ -387,6 +387,10 @@ class BadInputTest(unittest.TestCase):
         self.refused(TOOL, "bogus", code=2, naming="bogus")
         self.refused(TOOL, "--bogus", code=2, naming="--bogus")
         self.refused(DAEMON, "--sim-seed", "7", code=2, naming="--sim-seed")
+        for option in ("--sim-step-s", "--sim-suspend-s"):
+            self.refused(DAEMON, option, "7", code=2, naming=option)
+            when = option[:-2] + "-at-s"
+            self.refused(DAEMON, "--source", "sim", when, "7", code=2, naming=when)
 
     def test_a_bad_value_is_a_usage_error_that_names_its_option(self):
         for value in ("abc", "-1", ""):

@@ -76,10 +76,7 @@ StepResult Publisher::finish() noexcept {
 }
 
 StepResult Publisher::advance(bool last) noexcept {
-  if (jumped_back(counter_.read())) {
-    for (PageWriter& page : pages_) page.revoke(CLOCKPAGE_REVOKED_COUNTER);
-    return StepResult::counter_untrusted;
-  }
+  if (jumped_back(counter_.read())) return distrust_counter();
   const Segment before = pages_[0].newest();
   const std::uint64_t wanted = before.lease_end - lead_;
   // One segment at most begins in the future: readers then step back once at most.
@@ -87,15 +84,14 @@ StepResult Publisher::advance(bool last) noexcept {
   const std::uint64_t due = lease_allows ? wanted : before.tai.start;
   counter_.wait_until(due);
   const std::uint64_t now = counter_.read();
+  if (jumped_back(now)) return distrust_counter();
+  last_read_ = now;
   if (static_cast<std::int64_t>(now - due) < 0) return StepResult::interrupted;
   if (!must_bridge_) adapt_lead(now - due);
 
   Observation observation;
   const ObserveResult observed = source_.observe(observation);
-  if (observed == ObserveResult::counter_untrusted) {
-    for (PageWriter& page : pages_) page.revoke(CLOCKPAGE_REVOKED_COUNTER);
-    return StepResult::counter_untrusted;
-  }
+  if (observed == ObserveResult::counter_untrusted) return distrust_counter();
   if (observed == ObserveResult::ok)
     steering_.observe(observation);
   else
@@ -119,8 +115,22 @@ StepResult Publisher::advance(bool last) noexcept {
   return bridge ? StepResult::bridged : StepResult::steered;
 }
 
-// At most one segment begins in the future: a counter before the last but one went back.
+void Publisher::revoke(std::uint64_t reason) noexcept {
+  for (PageWriter& page : pages_) page.revoke(reason);
+}
+
+StepResult Publisher::distrust_counter() noexcept {
+  revoke(CLOCKPAGE_REVOKED_COUNTER);
+  return StepResult::counter_untrusted;
+}
+
+// By what this writer has read before (two CPUs' counters may differ by a little less than the
+// time that a read takes), or, after a restart, by what is published: at most one segment begins in
+// the future, so a counter before the last but one went back.
 bool Publisher::jumped_back(std::uint64_t now) const noexcept {
+  if (last_read_ != 0 &&
+      static_cast<std::int64_t>(now - last_read_) < -static_cast<std::int64_t>(ticks(kLateGuardNs)))
+    return true;
   const Segment earlier = pages_[0].load(pages_[0].index() - 1);
   return earlier.number == pages_[0].index() - 1 &&
          static_cast<std::int64_t>(now - earlier.tai.start) < 0;
@@ -164,7 +174,7 @@ bool Publisher::publish_all() noexcept {
 // Only now, with the indices stored, can it be told whether a steering store came too late:
 // readers may have used the old line past its lease's end, where the new one holds.
 void Publisher::account(bool bridged, const Segment& before) noexcept {
-  const std::uint64_t after = counter_.read();
+  const std::uint64_t after = last_read_ = counter_.read();
   const Segment now = pages_[0].newest();
   told_.publications++;
   if (bridged) {

@@ -25,7 +25,7 @@ enum class StepResult {
   bridged,
   interrupted,        // woken early; nothing was published
   second_writer,      // an index moved under us: stop at once
-  counter_untrusted,  // the source says so; the pages have been revoked
+  counter_untrusted,  // it went back, or the source says so; the pages have been revoked
 };
 
 // Publishes one clock on four pages. One thread; no other writer.
@@ -43,6 +43,8 @@ class Publisher {
   StepResult step() noexcept;
   // The same for the last one before a clean end: free-running, at the mean frequency.
   StepResult finish() noexcept;
+  // Withdraws all pages, at once and for good. `reason`: CLOCKPAGE_REVOKED_*.
+  void revoke(std::uint64_t reason) noexcept;
 
   // What has been taken in of the source, for the caller's reports.
   [[nodiscard]] const Steering& steering() const noexcept { return steering_; }
@@ -57,6 +59,7 @@ class Publisher {
   [[nodiscard]] std::uint64_t ns(std::uint64_t ticks) const noexcept;
   [[nodiscard]] bool in_time(std::uint64_t start) noexcept;
   StepResult advance(bool last) noexcept;
+  StepResult distrust_counter() noexcept;
   [[nodiscard]] bool jumped_back(std::uint64_t now) const noexcept;
   void adapt_lead(std::uint64_t lateness) noexcept;
   void fill_steered(const Plan& plan) noexcept;
@@ -80,6 +83,7 @@ class Publisher {
   std::uint64_t lead_;                // ticks
   std::uint64_t worst_lateness_ = 0;  // ticks, forgotten over some seconds
   std::uint64_t last_wake_ = 0;
+  std::uint64_t last_read_ = 0;  // host counter as last read; 0: not yet
   bool must_bridge_;
   clockpage_diagnostics told_{};  // what write_diagnostics writes
 };

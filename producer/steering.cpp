@@ -88,6 +88,20 @@ void Steering::adopt(const Segment& newest) noexcept {
   good_bound_ns_ = newest.terms.utc_bound_ns;
 }
 
+std::uint64_t Steering::doubt_ns() const noexcept {
+  return std::max(monotonic_.doubt_ns(), raw_.doubt_ns());
+}
+
+std::uint64_t Steering::doubt_growth_frac() const noexcept {
+  return std::max(monotonic_.doubt_growth_frac(), raw_.doubt_growth_frac());
+}
+
+// More than slewing can make good in a segment of so many ticks.
+bool Steering::hopeless(std::uint64_t error_ns, std::uint64_t ticks) const noexcept {
+  const Period slack = monotonic_.period() / kPpb * limits_.max_slew_ppb;
+  return error_ns > whole_ns(slack * ticks);
+}
+
 std::uint64_t Steering::ns_since(std::uint64_t then, std::uint64_t counter) const noexcept {
   const auto ticks = static_cast<std::int64_t>(counter - then);
   return ticks <= 0 ? 0 : whole_ns(monotonic_.period() * static_cast<std::uint64_t>(ticks)) + 1;
@@ -127,7 +141,8 @@ void Steering::set_offsets(const Terms& before, std::int64_t monotonic_step_ns,
 }
 
 void Steering::set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& t) const noexcept {
-  const std::uint64_t reading = error_ns + last_.noise_ns + quantum_ns_;
+  const std::uint64_t reading =
+      saturating_add(saturating_add(error_ns, doubt_ns()), last_.noise_ns + quantum_ns_);
   // Both clocks are read together, but a disturbed reading may be left out of one only.
   const std::uint64_t age =
       std::max(ns_since(monotonic_.phase_counter(), start), ns_since(raw_.phase_counter(), start));
@@ -185,10 +200,14 @@ Bridged Steering::bridge(const Segment& newest, std::uint64_t now) const noexcep
   const bool boottime_due = due.monotonic_offset_ns - due.boottime_offset_ns !=
                             told.monotonic_offset_ns - told.boottime_offset_ns;
   set_bounds(at, error, due);
-  facts.good = last_.quality.synchronised && !lost_ && !utc_due;
+  const bool too_far =
+      hopeless(saturating_add(error, doubt_ns()), newest.lease_end - newest.tai.start);
+  facts.good = last_.quality.synchronised && !lost_ && !utc_due && !too_far;
   facts.utc_bound_ns = utc_due ? CLOCKPAGE_BOUND_UNKNOWN : due.utc_bound_ns;
   facts.local_bound_ns = boottime_due ? CLOCKPAGE_BOUND_UNKNOWN : due.local_bound_ns;
-  if (utc_due) facts.reason = CLOCKPAGE_REASON_CATCHING_UP;
+  if (doubt_ns() != 0)
+    facts.growth_frac = saturating_add(growth_frac(limits_.local_growth_ppb), doubt_growth_frac());
+  if (utc_due || too_far) facts.reason = CLOCKPAGE_REASON_CATCHING_UP;
   return facts;
 }
 
@@ -196,6 +215,9 @@ Segment worsened(Segment bridge, const Bridged& facts) noexcept {
   Terms& t = bridge.terms;
   t.utc_bound_ns = std::max(t.utc_bound_ns, facts.utc_bound_ns);
   t.local_bound_ns = std::max(t.local_bound_ns, facts.local_bound_ns);
+  const std::uint64_t growth = growth_per_tick(facts.growth_frac, bridge.tai);
+  t.utc_bound_growth_frac = std::max(t.utc_bound_growth_frac, growth);
+  t.local_bound_growth_frac = std::max(t.local_bound_growth_frac, growth);
   if (!facts.good && t.status == CLOCKPAGE_STATUS_SYNCHRONISED) {
     t.status = CLOCKPAGE_STATUS_FREE_RUNNING;
     t.reason = facts.reason;
@@ -223,7 +245,7 @@ Plan Steering::plan(const Segment& newest, std::uint64_t end) const noexcept {
   plan.period = (tai.target - monotonic) / (end - start);
   plan.raw_period = (raw.target - add_ns(newest.raw.at(start), plan.raw_step_ns)) / (end - start);
   set_bounds(start, std::max(tai.error_ns, raw.error_ns), plan.terms);
-  set_status(tai.limited, plan.terms);
+  set_status(tai.limited || hopeless(doubt_ns(), end - start), plan.terms);
   set_growth(plan);
   return plan;
 }
@@ -237,9 +259,9 @@ void Steering::set_growth(Plan& plan) const noexcept {
   const std::uint64_t slewed = deviation_frac(monotonic_.period(), raw_.period());
   const std::uint64_t usual = growth_frac(limits_.local_growth_ppb / 2);
   const std::uint64_t hard = slewed > usual ? slewed - usual : 0;
-  plan.utc_growth_frac = saturating_add(growth_frac(limits_.utc_growth_ppb), leading_away + hard);
-  plan.local_growth_frac =
-      saturating_add(growth_frac(limits_.local_growth_ppb), leading_away + hard);
+  const std::uint64_t more = saturating_add(leading_away + hard, doubt_growth_frac());
+  plan.utc_growth_frac = saturating_add(growth_frac(limits_.utc_growth_ppb), more);
+  plan.local_growth_frac = saturating_add(growth_frac(limits_.local_growth_ppb), more);
 }
 
 Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcept {

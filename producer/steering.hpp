@@ -26,6 +26,7 @@ struct Bridged {
   bool good = false;                 // the source vouches for REALTIME as the page has it
   std::uint64_t utc_bound_ns = 0;    // at least this, at the bridge's start
   std::uint64_t local_bound_ns = 0;  // likewise
+  std::uint64_t growth_frac = 0;     // and both grow by this much, 2^-64 ns per ns
   std::uint8_t reason = CLOCKPAGE_REASON_NONE;  // why not good
 };
 Segment worsened(Segment bridge, const Bridged& facts) noexcept;
@@ -89,6 +90,9 @@ class Steering {
   void set_growth(Plan& plan) const noexcept;
   void set_status(bool limited, Terms& terms) const noexcept;
   [[nodiscard]] bool was_set(const Observation& observation) const noexcept;
+  [[nodiscard]] std::uint64_t doubt_ns() const noexcept;
+  [[nodiscard]] std::uint64_t doubt_growth_frac() const noexcept;
+  [[nodiscard]] bool hopeless(std::uint64_t error_ns, std::uint64_t ticks) const noexcept;
   [[nodiscard]] std::uint64_t ns_since(std::uint64_t then, std::uint64_t counter) const noexcept;
 
   SteeringLimits limits_;

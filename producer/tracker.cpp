@@ -29,6 +29,13 @@ Instant Tracker::predict(std::uint64_t counter) const noexcept {
          static_cast<Instant>(span(period_, static_cast<std::int64_t>(counter - anchor_counter_)));
 }
 
+std::uint64_t Tracker::doubt_growth_frac() const noexcept {
+  if (doubt_ns_ == 0) return 0;
+  const std::uint64_t since = whole_ns(period_ * (back(0).counter - back(1).counter));
+  if (doubt_ns_ >= since) return ~std::uint64_t{0};
+  return static_cast<std::uint64_t>(make_instant(doubt_ns_) / since);
+}
+
 void Tracker::add(const Phase& phase) noexcept {
   // A reading that does not advance carries nothing, and would divide by zero.
   if (count_ > 0 && static_cast<std::int64_t>(phase.counter - back(0).counter) <= 0) return;
@@ -44,6 +51,7 @@ void Tracker::add(const Phase& phase) noexcept {
 // period kept is at most one unit off, however the frequency changed between any two readings.
 void Tracker::update_exact() noexcept {
   const Phase& last = back(0);
+  doubt_ns_ = 0;
   anchor_counter_ = last.counter;
   anchor_ = last.value;
   forget_all_but(kExactWindow);
@@ -73,6 +81,7 @@ Period Tracker::mean_period() const noexcept {
 // period: all quantities are then small, and doubles lose nothing that the noise has not.
 void Tracker::update_noisy() noexcept {
   const Phase& last = back(0);
+  doubt_ns_ = 0;
   if (count_ >= 3) {
     const auto residual = difference(last.value, predict(last.counter));
     const std::uint64_t tolerance = 4 * last.noise_ns + 100;
@@ -85,6 +94,7 @@ void Tracker::update_noisy() noexcept {
       forget_all_but(2);
       misses_ = 0;
     } else if (misses_ == 1) {
+      doubt_ns_ = magnitude_ns(residual);
       return;
     }
   }
@@ -110,6 +120,8 @@ void Tracker::update_noisy() noexcept {
   anchor_counter_ = last.counter;
   anchor_ = last.value + static_cast<Instant>(static_cast<InstantDelta>(offset * 0x1p64));
   period_ += static_cast<Period>(static_cast<InstantDelta>(slope * 0x1p64));
+  const std::uint64_t left = magnitude_ns(difference(last.value, anchor_));
+  if (left > last.noise_ns) doubt_ns_ = left;
 }
 
 }  // namespace clockpage::producer

@@ -23,7 +23,7 @@ struct Phase {
 // over the last few, so that the kernel's dither of its multiplier averages out; what
 // does not fit the dither's range is a steered clock, and the past is forgotten. Noisy readings: a
 // least-squares line over a longer window, forgotten when two readings in a row fall off it; a
-// single one is left out.
+// single one is left out, but doubted from then on to the next.
 class Tracker {
  public:
   explicit Tracker(Period nominal_period) noexcept : period_(nominal_period) {}
@@ -37,6 +37,11 @@ class Tracker {
   // Mean period, 2^-64 ns per tick.
   [[nodiscard]] Period period() const noexcept { return period_; }
   [[nodiscard]] bool has_phase() const noexcept { return count_ > 0; }
+  // How far the last reading was from what is expected there, if by more than its noise: it was
+  // left out, or the line that was fitted does not meet it. Otherwise 0.
+  [[nodiscard]] std::uint64_t doubt_ns() const noexcept { return doubt_ns_; }
+  // How fast that would have come about since the reading before: 2^-64 ns per ns, below 1.
+  [[nodiscard]] std::uint64_t doubt_growth_frac() const noexcept;
 
  private:
   static constexpr std::size_t kExactWindow = 8;
@@ -57,6 +62,7 @@ class Tracker {
   Instant anchor_ = 0;
   Period period_;
   unsigned misses_ = 0;
+  std::uint64_t doubt_ns_ = 0;
 };
 
 // period * signed ticks, 2^-64 ns.

@@ -21,13 +21,9 @@ ObserveResult VvarSource::observe(Observation& observation) noexcept {
   KernelClockSnapshot snapshot;
   std::uint64_t counter = 0;
   if (!clock_.read_with_counter(snapshot, counter)) return ObserveResult::lost;
-  // The kernel leaves the TSC as its clocksource when its watchdog no longer trusts it.
-  if (snapshot.clock_mode != kKernelClockModeTsc) return ObserveResult::counter_untrusted;
-  // On another CPU the last tick may be a moment ahead of this one's counter.
-  counter = std::max(counter, snapshot.cycle_last);
-  observe_snapshot(snapshot, counter, observation);
-  observation.quality = read_kernel_quality();
-  return ObserveResult::ok;
+  const ObserveResult result = observe_trusted(snapshot, counter, observation);
+  if (result == ObserveResult::ok) observation.quality = read_kernel_quality();
+  return result;
 }
 
 std::string VvarSource::description() const {

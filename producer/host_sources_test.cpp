@@ -116,6 +116,24 @@ TEST(KernelTaiOffsetTest, BelowTenSecondsItWasNeverSet) {
   EXPECT_EQ(kernel_tai_offset_ns(37), 37'000'000'000);
 }
 
+TEST(ObserveTrustedTest, ACounterThatTheKernelHasLeftIsNotTrusted) {
+  KernelClockSnapshot snapshot;
+  snapshot.shift = snapshot.raw_shift = 24;
+  snapshot.mult = snapshot.raw_mult = 1U << 24;
+  snapshot.cycle_last = snapshot.raw_cycle_last = 1000;
+  Observation observation;
+  for (const std::int32_t mode : {0, 2, 3, INT32_MAX}) {
+    snapshot.clock_mode = mode;
+    EXPECT_EQ(observe_trusted(snapshot, 2000, observation), ObserveResult::counter_untrusted);
+  }
+  snapshot.clock_mode = kKernelClockModeTsc;
+  EXPECT_EQ(observe_trusted(snapshot, 2000, observation), ObserveResult::ok);
+  EXPECT_EQ(observation.counter, 2000U);
+  EXPECT_EQ(whole_ns(observation.monotonic), 1000U);
+  EXPECT_EQ(observe_trusted(snapshot, 999, observation), ObserveResult::ok);
+  EXPECT_EQ(observation.counter, 1000U);
+}
+
 // ---- this machine's clocks
 
 // All clocks but RAW of an observation, read around it.

@@ -5,6 +5,8 @@
 #include <clockpage/reader.h>
 #include <sys/timex.h>
 
+#include <algorithm>
+
 namespace clockpage::producer {
 
 namespace {
@@ -46,6 +48,15 @@ void observe_snapshot(const KernelClockSnapshot& snapshot, std::uint64_t counter
       base_difference_ns(snapshot.base[CLOCKPAGE_BOOTTIME], monotonic, snapshot.shift);
   observation.tai_minus_realtime_ns = kernel_tai_offset_ns(
       static_cast<std::int64_t>(snapshot.base[CLOCKPAGE_TAI].sec - realtime.sec));
+}
+
+ObserveResult observe_trusted(const KernelClockSnapshot& snapshot, std::uint64_t counter,
+                              Observation& observation) noexcept {
+  // The kernel leaves the TSC as its clocksource when its watchdog no longer trusts it.
+  if (snapshot.clock_mode != kKernelClockModeTsc) return ObserveResult::counter_untrusted;
+  // On another CPU the last tick may be a moment ahead of this one's counter.
+  observe_snapshot(snapshot, std::max(counter, snapshot.cycle_last), observation);
+  return ObserveResult::ok;
 }
 
 Quality quality_from_timex(int state, const timex& fields) noexcept {

@@ -16,6 +16,11 @@ namespace clockpage::producer {
 void observe_snapshot(const KernelClockSnapshot& snapshot, std::uint64_t counter,
                       Observation& observation) noexcept;
 
+// The same, where the snapshot says that the kernel's clocksource is the counter; otherwise
+// counter_untrusted. A `counter` a moment before cycle_last (another CPU's) is taken as that.
+ObserveResult observe_trusted(const KernelClockSnapshot& snapshot, std::uint64_t counter,
+                              Observation& observation) noexcept;
+
 // The kernel's own verdict, from the fields of adjtimex(2): `state` is its return value.
 // maxerror in us; 16 s (NTP_PHASE_LIMIT) means that it has given up.
 Quality quality_from_timex(int state, const timex& fields) noexcept;

@@ -236,13 +236,24 @@ class ChangeReporter {
   bool known_ = false;
 };
 
-int publish_until_stopped(const Options& options, Publisher& publisher, Counter& counter,
-                          std::uint64_t frequency_hz) {
+int publish_until_stopped(const Options& options, Publisher& publisher, const Region& region,
+                          Counter& counter, std::uint64_t frequency_hz) {
   const std::uint64_t begin = counter.read();
+  std::uint64_t looked = begin;
   const auto limit =
       static_cast<std::uint64_t>(options.for_seconds * static_cast<double>(frequency_hz));
   ChangeReporter changes(options);
   while (stop_requested == 0 && (limit == 0 || counter.read() - begin < limit)) {
+    if (counter.read() - looked >= frequency_hz) {
+      looked = counter.read();
+      // Who publishes in a file that nobody can open any more publishes for nobody new.
+      if (!region.has_its_name()) {
+        publisher.revoke(CLOCKPAGE_REVOKED_REPLACED);
+        throw Failure(fmt::format(
+            "{}/region: was removed or replaced while it was published; its pages are revoked",
+            options.directory));
+      }
+    }
     switch (publisher.step()) {
       case StepResult::second_writer:
         throw Failure(
@@ -266,6 +277,7 @@ int publish_until_stopped(const Options& options, Publisher& publisher, Counter&
 }
 
 int run(const Options& options) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of write, not a death
   if (const auto defect = counter_defect()) throw Failure(*defect);
   refuse_distrusted_counter();
   const ProducerLock lock(options.directory);
@@ -280,7 +292,8 @@ int run(const Options& options) {
   say(options, "publishes {}/region; source {}: {}; counter {} kHz, quantum {}", options.directory,
       source.source->name(), source.source->description(), counter.frequency_hz / 1000,
       counter.quantum_ticks);
-  return publish_until_stopped(options, publisher, *source.counter, counter.frequency_hz);
+  return publish_until_stopped(options, publisher, opened.region, *source.counter,
+                               counter.frequency_hz);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <clockpage/clockpage.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,14 +47,46 @@ class File {
 
 fs::path region_path(const fs::path& directory) { return directory / "region"; }
 
-bip::mapped_region map(const fs::path& path, bip::mode_t mode) {
+struct MappedFile {
+  bip::mapped_region map;
+  FileId id;
+};
+
+MappedFile map(const fs::path& path, bip::mode_t mode) {
   try {
     const bip::file_mapping file(path.c_str(), mode);
-    return {file, mode, 0, CLOCKPAGE_REGION_SIZE};
+    struct stat status {};
+    if (fstat(file.get_mapping_handle().handle, &status) != 0)
+      fail_errno(path, "cannot be examined", errno);
+    return {bip::mapped_region(file, mode, 0, CLOCKPAGE_REGION_SIZE),
+            {status.st_dev, status.st_ino}};
   } catch (const bip::interprocess_exception& e) {
     fail(path, fmt::format("cannot be mapped: {}", e.what()));
   }
 }
+
+// A full disk shows as a short write first, and as an error only then.
+bool write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno != EINTR) return false;
+    if (written > 0) bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return true;
+}
+
+// A file under a name that it shall not keep.
+class TemporaryName {
+ public:
+  explicit TemporaryName(fs::path path) : path_(std::move(path)) { unlink(path_.c_str()); }
+  ~TemporaryName() { unlink(path_.c_str()); }
+  TemporaryName(const TemporaryName&) = delete;
+  TemporaryName& operator=(const TemporaryName&) = delete;
+  [[nodiscard]] const fs::path& path() const noexcept { return path_; }
+
+ private:
+  fs::path path_;
+};
 
 template <std::size_t N>
 void copy_magic(std::uint8_t (&magic)[CLOCKPAGE_MAGIC_SIZE], const char (&text)[N]) {
@@ -299,8 +332,10 @@ ProducerLock::ProducerLock(const fs::path& directory) {
   fs::create_directories(directory, error);
   if (error) fail(directory, fmt::format("cannot be created: {}", error.message()));
   const fs::path path = directory / "lock";
-  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+  // Nobody else's to open: who can read a file can lock it, and keep a producer from starting.
+  fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd_ < 0) fail_errno(path, "cannot be opened", errno);
+  (void)fchmod(fd_, 0600);
   if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     const int reason = errno;
     std::array<char, 32> holder{};
@@ -308,7 +343,10 @@ ProducerLock::ProducerLock(const fs::path& directory) {
     close(fd_);
     if (reason != EWOULDBLOCK) fail_errno(path, "cannot be locked", reason);
     const long pid = n > 0 ? std::strtol(holder.data(), nullptr, 10) : 0;
-    fail(path, fmt::format("another producer is at work here (pid {})", pid));
+    // The holder may not have come to write its own yet.
+    const bool alive = pid > 0 && (kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM);
+    fail(path, fmt::format("another producer is at work here{}",
+                           alive ? fmt::format(" (pid {})", pid) : ""));
   }
   const std::string pid = fmt::format("{}\n", getpid());
   if (ftruncate(fd_, 0) != 0 ||
@@ -334,7 +372,8 @@ ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
   if (status.st_size != CLOCKPAGE_REGION_SIZE)
     fail(path, fmt::format("is not a region: {} bytes instead of {}; left as it is", status.st_size,
                            CLOCKPAGE_REGION_SIZE));
-  const auto mapped = map(path, bip::read_only);
+  const MappedFile file = map(path, bip::read_only);
+  const bip::mapped_region& mapped = file.map;
   clockpage_open_error error{};
   if (clockpage_validate_region(mapped.get_address(), mapped.get_size(), &error) != 0)
     fail(path, fmt::format("is not a region that can be adopted: {}; left as it is", error.where));
@@ -353,17 +392,12 @@ ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
 Region Region::create(const fs::path& directory, std::span<const std::byte> image) {
   const fs::path path = region_path(directory);
   // We hold the lock: what lies under this name is a dead producer's.
-  const fs::path temporary = directory / ".region.new";
-  unlink(temporary.c_str());
+  const TemporaryName temporary(directory / ".region.new");
   {
-    const File file(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
-    if (file.get() < 0) fail_errno(temporary, "cannot be created", errno);
+    const File file(temporary.path(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
+    if (file.get() < 0) fail_errno(temporary.path(), "cannot be created", errno);
     // Written, not only sized: a full file system shows here and not as a SIGBUS later.
-    if (write(file.get(), image.data(), image.size()) != static_cast<ssize_t>(image.size())) {
-      const int reason = errno;
-      unlink(temporary.c_str());
-      fail_errno(temporary, "cannot be written", reason);
-    }
+    if (!write_all(file.get(), image)) fail_errno(temporary.path(), "cannot be written", errno);
     (void)fchmod(file.get(), 0644);  // readers of every user, whatever the umask
   }
   if (access(path.c_str(), F_OK) == 0) {
@@ -371,16 +405,22 @@ Region Region::create(const fs::path& directory, std::span<const std::byte> imag
     for (clockpage_data_page* page : old.pages())
       PageWriter(*page).revoke(CLOCKPAGE_REVOKED_REPLACED);
   }
-  if (rename(temporary.c_str(), path.c_str()) != 0) {
-    const int reason = errno;
-    unlink(temporary.c_str());
-    fail_errno(path, "cannot be given its name", reason);
-  }
+  if (rename(temporary.path().c_str(), path.c_str()) != 0)
+    fail_errno(path, "cannot be given its name", errno);
   return adopt(directory);
 }
 
 Region Region::adopt(const fs::path& directory) {
-  return Region(map(region_path(directory), bip::read_write));
+  fs::path path = region_path(directory);
+  MappedFile file = map(path, bip::read_write);
+  return Region(std::move(path), std::move(file.map), file.id);
+}
+
+bool Region::has_its_name() const noexcept {
+  struct stat status {};
+  if (lstat(path_.c_str(), &status) != 0)
+    return errno != ENOENT && errno != ENOTDIR;  // otherwise it cannot be told
+  return status.st_dev == id_.device && status.st_ino == id_.inode;
 }
 
 clockpage_directory_page& Region::directory() const noexcept {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <clockpage/abi.h>
+#include <sys/types.h>
 
 #include <array>
 #include <boost/interprocess/mapped_region.hpp>
@@ -54,6 +55,12 @@ class ProducerLock {
   int fd_ = -1;
 };
 
+// Which file a mapping is of, whatever it is called by now.
+struct FileId {
+  dev_t device = 0;
+  ino_t inode = 0;
+};
+
 enum class ExistingRegion { none, adoptable, earlier_boot, revoked };
 
 // A mapped region, for writing. Hold the ProducerLock meanwhile.
@@ -72,12 +79,19 @@ class Region {
   // Maps the one that is there.
   static Region adopt(const std::filesystem::path& directory);
 
+  // Whether the mapped file is still the one that readers find: false once it was removed or
+  // another took its name. One system call. True where that cannot be told.
+  [[nodiscard]] bool has_its_name() const noexcept;
+
   [[nodiscard]] clockpage_directory_page& directory() const noexcept;
   [[nodiscard]] std::array<clockpage_data_page*, CLOCKPAGE_DATA_PAGE_COUNT> pages() const noexcept;
 
  private:
-  explicit Region(boost::interprocess::mapped_region map) : map_(std::move(map)) {}
+  Region(std::filesystem::path path, boost::interprocess::mapped_region map, FileId id)
+      : path_(std::move(path)), map_(std::move(map)), id_(id) {}
+  std::filesystem::path path_;
   boost::interprocess::mapped_region map_;
+  FileId id_;
 };
 
 }  // namespace clockpage::producer

@@ -293,7 +293,37 @@ TEST_F(RegionTest, AcceptsPagesOneSegmentApartAndNoMore) {
   expect_refused("different segments");
 }
 
+TEST_F(RegionTest, KnowsWhetherReadersStillFindItUnderItsName) {
+  const Region region = Region::create(directory_, image_of(kBoot));
+  EXPECT_TRUE(region.has_its_name());
+  fs::permissions(file(), fs::perms::none);
+  EXPECT_TRUE(region.has_its_name());
+  fs::rename(file(), directory_ / "away");
+  EXPECT_FALSE(region.has_its_name());
+  write(image_of(kBoot));  // another file with the same bytes
+  EXPECT_FALSE(region.has_its_name());
+  fs::rename(directory_ / "away", file());
+  EXPECT_TRUE(region.has_its_name());
+  fs::create_hard_link(file(), directory_ / "second");
+  EXPECT_TRUE(region.has_its_name());
+  fs::remove_all(directory_);
+  EXPECT_FALSE(region.has_its_name());
+}
+
+TEST_F(RegionTest, AFailedCreationLeavesNoFileBehind) {
+  fs::create_directory(file());  // cannot be mapped, revoked or renamed over
+  EXPECT_THROW((void)Region::create(directory_, image_of(kBoot)), RegionError);
+  EXPECT_EQ(files(), 1U);
+}
+
 class ProducerLockTest : public RegionTest {};
+
+TEST_F(ProducerLockTest, CanBeOpenedByItsProducersUserOnly) {
+  std::ofstream(directory_ / "lock") << "12345\n";  // of an earlier version
+  fs::permissions(directory_ / "lock", static_cast<fs::perms>(0644));
+  const ProducerLock lock(directory_);
+  EXPECT_EQ(fs::status(directory_ / "lock").permissions(), static_cast<fs::perms>(0600));
+}
 
 TEST_F(ProducerLockTest, MakesTheDirectoryAndNamesItsHolder) {
   const fs::path deep = directory_ / "a" / "b";

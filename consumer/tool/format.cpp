@@ -79,7 +79,7 @@ std::string revoked_words(uint64_t revoked) {
     case CLOCKPAGE_REVOKED_COUNTER:
       return "revoked: the counter jumped or is no longer invariant";
     case CLOCKPAGE_REVOKED_REPLACED:
-      return "revoked: a new region has taken this one's name (open it again)";
+      return "revoked: another file has this region's name, or none has (open it again)";
     default:
       return fmt::format("revoked: reason {}, which this version does not know", revoked);
   }

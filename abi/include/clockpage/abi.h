@@ -124,7 +124,7 @@ typedef int64_t clockpage_s64;
 /* struct clockpage_data_page.revoked: not zero means that no time can be read. */
 #define CLOCKPAGE_REVOKED_NO       0
 #define CLOCKPAGE_REVOKED_COUNTER  1 /* the counter jumped or is no longer invariant */
-#define CLOCKPAGE_REVOKED_REPLACED 2 /* a new region has taken this one's name */
+#define CLOCKPAGE_REVOKED_REPLACED 2 /* another file has this region's name, or none has */
 
 /* struct clockpage_segment.leap_indicator */
 #define CLOCKPAGE_LEAP_NONE              0

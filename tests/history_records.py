@@ -21,7 +21,7 @@ READING_FIELDS = {"counter": (0, "Q"), "ns": (8, "q"), "earliest_ns": (16, "q"),
                   "epoch": (32, "Q"), "index": (40, "Q"), "received": (48, "Q"), "sent": (56, "Q"),
                   "sequence": (64, "I"), "kind": (72, "B"), "clock": (73, "B"), "format": (74, "B"),
                   "flags": (75, "B"), "status": (76, "B")}
-PAYLOAD = slice(0, 48)  # of a reading: what was read, not where it stands
+PAYLOAD = 48  # bytes of a reading: what was read, not where it stands
 
 
 class Record:
@@ -91,16 +91,14 @@ class History:
         tai = s.tai_ns + (s.tai_frac + ticks * s.tai_period_frac >> 64)
         return tai - (s.utc_offset_ns if clock == REALTIME else s.monotonic_offset_ns)
 
-    def first_overdue(self):
-        """The message that the first overdue reading came with."""
-        found = []
-        for records in self.readings:
-            flags = self.data[records.start + 75:records.stop:READING]
-            i = next((i for i, flag in enumerate(flags) if flag & OVERDUE), None)
-            if i is not None:
-                r = Record(self.data, records[i], READING_FIELDS)
-                found.append(r.received or r.sent)
-        return min(found)
+    def first_change(self):
+        """The message that came with the first change between leased and overdue readings."""
+        records = self.readings[0]
+        now = [i for i in range(len(records)) if self.data[records[i] + 72] == NOW]
+        first = self.data[records[now[0]] + 75] & OVERDUE
+        i = next(i for i in now if self.data[records[i] + 75] & OVERDUE != first)
+        r = self.reading(0, i)
+        return r.received or r.sent
 
     def cut(self, first, last):
         """A history of its own: all segments, the readings of messages `first` to `last`."""
@@ -185,7 +183,7 @@ def two_readings_swapped(history, random):
              history.reading(p, j).format == r.format and history.reading(p, j).clock == r.clock)
     a, b = history.readings[p][i], history.readings[p][j]
     data = history.data
-    data[a:a + 48], data[b:b + 48] = data[b:b + 48], data[a:a + 48]
+    data[a:a + PAYLOAD], data[b:b + PAYLOAD] = data[b:b + PAYLOAD], data[a:a + PAYLOAD]
     return "counter"
 
 

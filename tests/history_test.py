@@ -71,21 +71,34 @@ class Directory(unittest.TestCase):
 
 class RecordedRunTest(Directory):
     def record_over_a_kill(self):
+        """A run with enough of everything, however little of a CPU it gets."""
+        for pause in (0.3, 1, 3, 9):
+            result = self.try_to_record_over_a_kill(pause)
+            self.assertEqual((result["backward"], result["disagreements"]), (0, 0))
+            if result["leased"] > 3000 and result["overdue"] > 20 and result["recorded"]["gaps"] == 0:
+                return result
+        self.fail(f"this machine is too slow: {result}")
+
+    def try_to_record_over_a_kill(self, pause):
         producer = self.start(DAEMON, "--dir", self.dir, "--quiet", *STEERED, "--sim-seed", str(SEED))
-        run = subprocess.Popen([TOOL, "verify", "--dir", self.dir, "--for", "1.5", "--record", self.file,
+        run = subprocess.Popen([TOOL, "verify", "--dir", self.dir, "--for", "60", "--record", self.file,
                                 "--record-max", "400000", "--json"], stdout=subprocess.PIPE, text=True)
         self.addCleanup(self.end, run, signal.SIGKILL)
-        time.sleep(0.25)
+        time.sleep(pause)
         self.end(producer, signal.SIGKILL)
-        self.start(DAEMON, "--dir", self.dir, "--quiet", *STEERED, "--sim-seed", str(SEED + 1))
+        producer = self.start(DAEMON, "--dir", self.dir, "--quiet", *STEERED, "--sim-seed", str(SEED + 1))
+        deadline = time.monotonic() + 20
+        while json.loads(tool("status", "--dir", self.dir, "--json")[1])["overdue"]:
+            self.assertLess(time.monotonic(), deadline, "the restarted producer does not publish")
+        time.sleep(pause)
+        run.send_signal(signal.SIGINT)
         out, _ = run.communicate(timeout=60)
-        self.assertEqual(run.returncode, 0, out)
+        self.end(producer)
         return json.loads(out)
 
     def test_is_explained_and_one_damage_is_not(self):
         print(f"rerun: CLOCKPAGE_SEED={SEED} {sys.executable} {__file__} RecordedRunTest", flush=True)
         verified = self.record_over_a_kill()
-        self.assertEqual(verified["disagreements"], 0)
         self.assertGreater(verified["agreements"], verified["leased"] // 2)
         begin = time.monotonic()
         code, report, err = self.check()
@@ -105,7 +118,7 @@ class RecordedRunTest(Directory):
 
         with open(self.file, "rb") as file:
             whole = History(file.read())
-        message = whole.first_overdue()
+        message = whole.first_change()
         part = whole.cut(max(1, message - 4000), message + 4000)
         self.write(part)
         code, report, err = self.check()
@@ -139,8 +152,8 @@ class RecordedRunTest(Directory):
             near = [h.reading(p, j) for j in range(max(0, i - 300), min(len(h.readings[p]), i + 300))]
             same = [n for n in near if (n.kind, n.format, n.clock) == (0, r.format, r.clock) and
                     not n.overdue() and h.cover(n.format, n.counter) == cover]
-            return 2 < cover < len(h.segments[r.format]) - 2 and len(same) > 20 and \
-                same[5].counter < r.counter < same[-5].counter
+            return 2 < cover < len(h.segments[r.format]) - 2 and \
+                same[0].counter < r.counter < same[-1].counter
         gap = part.copy()
         p, i, r = gap.draw_reading(random.Random(SEED), often_read)
         page, cover = r.format, gap.cover(r.format, r.counter)
@@ -149,7 +162,7 @@ class RecordedRunTest(Directory):
         self.write(gap)
         code, report, err = self.check()
         self.assertEqual((code, report["gaps"]), (0, 1), err)
-        self.assertGreater(report["uncaptured"], 20)
+        self.assertGreater(report["uncaptured"], 2)
         gap.reading(p, i).ns += 3
         self.write(gap)
         code, report, err = self.check()

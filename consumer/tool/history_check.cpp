@@ -16,9 +16,10 @@
 namespace clockpage::tool {
 namespace {
 
-constexpr size_t kFirstOffences = 3;     // kept, of each rule
-constexpr size_t kBlock = 4096;          // readings read at a time, of one process
-constexpr size_t kMaxCandidates = 4096;  // segments that an overdue reading may have extended
+constexpr size_t kFirstOffences = 3;        // kept, of each rule
+constexpr size_t kBlock = 4096;             // readings read at a time, of one process
+constexpr size_t kMaxUnderWay = 1'000'000;  // messages that wait for their receiver's readings
+constexpr size_t kMaxCandidates = 4096;     // segments that an overdue reading may have extended
 
 int64_t difference(uint64_t a, uint64_t b) { return static_cast<int64_t>(a - b); }
 
@@ -54,6 +55,7 @@ struct Process {
   CausalPast past;
   HistoryReading received = {};  // with the last message
   bool has_received = false;
+  bool ended = false;
   std::array<size_t, 2> hint = {};  // where its readings are, by format
 };
 
@@ -93,6 +95,7 @@ class Check {
   std::vector<ClockFunction> functions_;
   std::array<const ClockFunction*, 2> by_format_ = {};
   std::vector<Process> processes_;
+  size_t reading_processes_ = 0;  // with readings left
   std::unordered_map<uint64_t, Message> under_way_;
   std::set<uint64_t> late_;
   std::set<uint64_t> epochs_;
@@ -109,6 +112,7 @@ Check::Check(const HistoryReader& history) : history_(history) {
     report_.dropped += history.pages()[i].segments_dropped;
   }
   processes_.resize(history.processes().size());
+  reading_processes_ = processes_.size();
   for (size_t p = 0; p < processes_.size(); p++) {
     processes_[p].block.reserve(kBlock);
     report_.dropped += history.processes()[p].readings_dropped;
@@ -123,6 +127,8 @@ const HistoryReading* Check::head(size_t p) {
     process.next = 0;
     if (process.first >= history_.processes()[p].reading_count) {
       process.block.clear();
+      if (!process.ended) reading_processes_--;
+      process.ended = true;
       return nullptr;
     }
     history_.readings(p, process.first, process.block);
@@ -188,7 +194,9 @@ void Check::check_links(size_t p, const HistoryReading& r) {
                    fmt::format("reading {} of process {} calls itself {} of {}", position, p,
                                r.sequence, r.process),
                    {r});
-  if (r.sent == 0) return;
+  if (r.sent == 0 || reading_processes_ < 2) return;  // nobody is left to receive it
+  if (under_way_.size() >= kMaxUnderWay)
+    throw Failure(history_.file(), "has too many messages that nobody receives");
   const auto [message, is_new] = under_way_.try_emplace(r.sent);
   if (!is_new)
     report_.offend("message", fmt::format("message {} was sent twice", r.sent),
@@ -268,17 +276,17 @@ void Check::check_leased(Process& process, const ClockFunction& f, const History
   const bool covered = i != ClockFunction::kNone && f.covers(i, r.counter);
   const size_t next = i == ClockFunction::kNone ? 0 : i + 1;
   if (!covered) {
-    // Between two captured segments there can only be those of a gap.
-    if (i != ClockFunction::kNone && next < f.size() && !f.after_gap(next)) {
-      report_.offend("uncovered", fmt::format("no segment covers counter value {}", r.counter),
-                     {r});
-      return;
-    }
-    if (next == f.size() && i != ClockFunction::kNone && difference(r.index, f.at(i).number) <= 0) {
+    if (i != ClockFunction::kNone && difference(r.index, f.at(i).number) <= 0) {
       report_.offend(
           "lease",
           fmt::format("leased, but the newest segment's lease ended at {}", f.at(i).lease_end),
           {r});
+      return;
+    }
+    // Between two captured segments there can only be those of a gap.
+    if (i != ClockFunction::kNone && next < f.size() && !f.after_gap(next)) {
+      report_.offend("uncovered", fmt::format("no segment covers counter value {}", r.counter),
+                     {r});
       return;
     }
     report_.uncaptured++;
@@ -305,7 +313,7 @@ void Check::check_leased(Process& process, const ClockFunction& f, const History
 // who sent to it, had seen before, and not newer than what it saw afterwards.
 void Check::check_overdue(Process& process, const ClockFunction& f, const HistoryReading& r) {
   uint64_t oldest;
-  if (!process.past.index(r.format, oldest)) oldest = r.index - CLOCKPAGE_HISTORY;
+  if (!process.past.index(r.format, oldest)) oldest = f.size() ? f.at(0).number : r.index;
   size_t cover = f.last_begun(r.counter, process.hint[r.format]);
   size_t first = f.by_number(r.index);
   const bool complete = first != ClockFunction::kNone && f.at(first).number == r.index &&

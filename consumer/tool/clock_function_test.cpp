@@ -63,7 +63,7 @@ clockpage_segment random_segment(std::mt19937_64& random, uint8_t shift) {
 TEST(ValueOfTest, IsWhatTheReaderGivesBitForBit) {
   std::mt19937_64 random = seeded();
   uint64_t compared = 0;
-  for (unsigned round = 0; round < 100'000; round++) {
+  for (unsigned round = 0; round < 20'000; round++) {
     const auto shift = static_cast<uint8_t>(random() % 3 ? 0 : random() % 33);
     TestPage page(shift, kHz);
     const clockpage_segment s = random_segment(random, shift);
@@ -93,7 +93,7 @@ TEST(ValueOfTest, IsWhatTheReaderGivesBitForBit) {
       compared++;
     }
   }
-  EXPECT_GT(compared, 400'000u);
+  EXPECT_GT(compared, 80'000u);
 }
 
 // Ten segments; every third a bridge, the seventh a step of REALTIME by a second.

@@ -35,8 +35,8 @@ T load(const T& field, bool is_index = false) {
 #define CLOCKPAGE_LOAD(field) ::clockpage::fuzz::load(field)
 #define clockpage_load_index(index) ::clockpage::fuzz::load(*(index), true)
 #define clockpage_counter_ordered() ::clockpage::fuzz::read_counter()
-#define clockpage_counter_ordered_by(how) \
-  (static_cast<void>(how), ::clockpage::fuzz::read_counter())
+#define clockpage_counter_ordered_by(how, index) \
+  (static_cast<void>(how), static_cast<void>(index), ::clockpage::fuzz::read_counter())
 #define clockpage_counter_relaxed() ::clockpage::fuzz::read_counter()
 
 #include <clockpage/reader.h>

@@ -53,7 +53,7 @@ BENCHMARK(LfenceRdtsc);
 
 #if defined(__x86_64__)
 void Rdtscp(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(clockpage_counter_ordered_by(1));
+  for (auto _ : state) benchmark::DoNotOptimize(clockpage_counter_ordered_by(1, 0));
 }
 BENCHMARK(Rdtscp);
 #endif

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "counter.hpp"
 
-#include <clockpage/abi.h>
 #include <clockpage/counter.h>
 #include <clockpage/fixed_point.h>
 
 #include <algorithm>
-#include <atomic>
 #include <ctime>
 #include <fstream>
 #include <numeric>
@@ -18,10 +16,8 @@
 namespace clockpage::producer {
 
 std::uint64_t HostCounter::read() noexcept {
-  // rdtsc is ordered after earlier loads only; the late check needs the index's store to be
-  // visible first.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  return clockpage_counter_ordered();
+  // The late check needs the index's store to be visible first.
+  return clockpage_counter_after_stores();
 }
 
 void HostCounter::wait_until(std::uint64_t counter) noexcept {
@@ -78,7 +74,7 @@ std::optional<std::string> counter_defect() {
 
 CounterIdentity identify_counter() {
   CounterIdentity identity;
-  identity.kind = CLOCKPAGE_COUNTER_X86_TSC;
+  identity.kind = kThisCounterKind;
   identity.quantum_ticks = measure_quantum();
   unsigned a = 0;
   unsigned b = 0;
@@ -101,7 +97,7 @@ std::optional<std::string> counter_defect() { return std::nullopt; }
 
 CounterIdentity identify_counter() {
   CounterIdentity identity;
-  identity.kind = CLOCKPAGE_COUNTER_ARM_CNTVCT;
+  identity.kind = kThisCounterKind;
   identity.quantum_ticks = measure_quantum();
   return identity;
 }

@@ -2,6 +2,8 @@
 // The counter that pages are functions of, and what is known of it.
 #pragma once
 
+#include <clockpage/abi.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,6 +30,13 @@ class HostCounter final : public Counter {
  private:
   std::uint64_t frequency_hz_;
 };
+
+// CLOCKPAGE_COUNTER_* of the machine that this is compiled for.
+#if defined(__x86_64__)
+inline constexpr std::uint8_t kThisCounterKind = CLOCKPAGE_COUNTER_X86_TSC;
+#else
+inline constexpr std::uint8_t kThisCounterKind = CLOCKPAGE_COUNTER_ARM_CNTVCT;
+#endif
 
 struct CounterIdentity {
   std::uint8_t kind = 0;            // CLOCKPAGE_COUNTER_*

@@ -48,7 +48,7 @@ static inline int clockpage_counter_prefers_rdtscp(void) { return 0; }
 static inline std::uint64_t clockpage_counter_ordered(void) {
   return ::clockpage::weak_memory::hooked_counter();
 }
-static inline std::uint64_t clockpage_counter_ordered_by(int) {
+static inline std::uint64_t clockpage_counter_ordered_by(int, std::uint64_t) {
   return ::clockpage::weak_memory::hooked_counter();
 }
 static inline std::uint64_t clockpage_counter_relaxed(void) {

@@ -123,14 +123,15 @@ static inline int clockpage_reader_init(struct clockpage_reader *reader, const v
 
 /* ---- reading ------------------------------------------------------------------------ */
 
-/* The time now, in ns since the clock's epoch. Ordered after earlier loads.
+/* The time now, in ns since the clock's epoch. Ordered after earlier loads (on Arm: after those
+ * that happen before it in the sense of C11; see counter.h) and before later stores.
  * Returns 0 or CLOCKPAGE_E_{BUSY,REVOKED,TAI_UNKNOWN,CLOCK,OUT_OF_RANGE,DISCONTINUITY};
  * *ns is written only with 0. Says nothing about how good the time is. */
 CLOCKPAGE_INLINE int clockpage_now(const struct clockpage_reader *reader, int clock, int64_t *ns)
 {
 	/* The index is read before the counter: a page swapped between the two shows. */
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
-	uint64_t counter = clockpage_counter_ordered_by(reader->rdtscp);
+	uint64_t counter = clockpage_counter_ordered_by(reader->rdtscp, newest.number);
 	return clockpage_evaluate_(reader, clock, newest, counter, 1, ns, NULL);
 }
 
@@ -168,7 +169,7 @@ CLOCKPAGE_INLINE int clockpage_now_bounds(const struct clockpage_reader *reader,
 					  struct clockpage_time *out)
 {
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
-	uint64_t counter = clockpage_counter_ordered_by(reader->rdtscp);
+	uint64_t counter = clockpage_counter_ordered_by(reader->rdtscp, newest.number);
 	int64_t ns;
 	return clockpage_evaluate_(reader, clock, newest, counter, 1, &ns, out);
 }

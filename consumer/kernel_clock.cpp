@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kernel_clock.hpp"
 
+#include <clockpage/counter.h>
 #include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,10 +11,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-
-#if defined(__x86_64__)
-#include <clockpage/counter.h>
-#endif
 
 namespace clockpage {
 namespace {

@@ -96,7 +96,7 @@ class PageWriterTest : public testing::Test {
   static std::vector<std::byte> image() {
     RegionIdentity identity;
     identity.first_index = 1000;
-    identity.counter = {CLOCKPAGE_COUNTER_X86_TSC, kHz, 1, 0, 0, 48};
+    identity.counter = {kThisCounterKind, kHz, 1, 0, 0, 48};
     return region_image(identity, kHz / 250, some_segment(0));
   }
 

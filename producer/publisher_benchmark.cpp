@@ -44,7 +44,7 @@ MemoryRegion make_region(TimeSource& source) {
   Steering steering(kHz, 1, {});
   steering.observe(o);
   RegionIdentity identity;
-  identity.counter = {CLOCKPAGE_COUNTER_X86_TSC, kHz, 1, 0, 0, 48};
+  identity.counter = {kThisCounterKind, kHz, 1, 0, 0, 48};
   return MemoryRegion(
       region_image(identity, kHz / 250, steering.first(o.counter, o.counter + kHz / 100, 0)));
 }

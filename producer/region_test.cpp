@@ -27,7 +27,7 @@ constexpr Id kEarlierBoot = {9, 2, 3, 4, 5, 6, 7, 8};
 
 CounterIdentity this_counter() {
   CounterIdentity counter;
-  counter.kind = CLOCKPAGE_COUNTER_X86_TSC;
+  counter.kind = kThisCounterKind;
   counter.frequency_hz = kHz;
   return counter;
 }
@@ -231,7 +231,8 @@ TEST_F(RegionTest, RefusesARegionForAnotherCounter) {
   counter.frequency_hz = kHz + kHz / 1000;
   EXPECT_THROW((void)Region::inspect(directory_, kBoot, counter, "vvar", kNow), RegionError);
   counter = this_counter();
-  counter.kind = CLOCKPAGE_COUNTER_ARM_CNTVCT;
+  counter.kind = kThisCounterKind == CLOCKPAGE_COUNTER_X86_TSC ? CLOCKPAGE_COUNTER_ARM_CNTVCT
+                                                               : CLOCKPAGE_COUNTER_X86_TSC;
   EXPECT_THROW((void)Region::inspect(directory_, kBoot, counter, "vvar", kNow), RegionError);
   EXPECT_TRUE(content() == before);
 }

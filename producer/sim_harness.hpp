@@ -117,12 +117,8 @@ class SimHarness {
     RegionIdentity identity;
     identity.generation = options_.seed;
     identity.first_index = 0x123456789abc + options_.seed;
-    identity.counter = {CLOCKPAGE_COUNTER_X86_TSC,
-                        hz,
-                        1,
-                        0,
-                        0,
-                        static_cast<std::uint8_t>(options_.seed % 2 == 0 ? 32 : 48)};
+    identity.counter = {
+        kThisCounterKind, hz, 1, 0, 0, static_cast<std::uint8_t>(options_.seed % 2 == 0 ? 32 : 48)};
     const std::uint64_t period = hz / 1000 * (options_.publisher.period_ns / 1000) / 1000;
     const std::uint64_t start = counter_.read();
     return region_image(

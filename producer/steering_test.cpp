@@ -41,7 +41,7 @@ class SteeringTest : public testing::Test {
   SteeringTest() {
     steering_.observe(source_.at(kStart));
     RegionIdentity identity;
-    identity.counter = {CLOCKPAGE_COUNTER_X86_TSC, kHz, 1, 0, 0, 48};
+    identity.counter = {kThisCounterKind, kHz, 1, 0, 0, 48};
     region_ = std::make_unique<MemoryRegion>(
         region_image(identity, kSpan, steering_.first(kStart, kStart + 2 * kSpan, 0)));
     page_ = std::make_unique<PageWriter>(*region_->page(0));

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Shows that the readers' tests over the golden vectors can fail.
 
-  vectors_bite_test.py VECTORS_C_TEST
+  vectors_bite_test.py [EMULATOR [OPTION...]] VECTORS_C_TEST
 
 In a copy of the vectors one bit is flipped in each word of a page that a reading depends on, and one digit in each
 column of a case; the C and the Python reader's test must then report a difference.
@@ -34,7 +34,7 @@ def main(arguments):
     with tempfile.TemporaryDirectory() as name:
         copy = pathlib.Path(name) / "vectors"
         shutil.copytree(HERE / "vectors", copy)
-        commands = {"C": [arguments[0], str(copy)],
+        commands = {"C": [*arguments, str(copy)],
                     "Python": [sys.executable, "-B", str(HERE / "reader.py"), "--vectors", str(copy)]}
         unnoticed = [f"{reader} fails over the true vectors" for reader, c in commands.items() if fails(c)]
 

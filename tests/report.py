@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Sums up a ctest run: time and cases per test, every skip with its reason, one last line.
 
-    report.py RESULTS.xml [--expected-skips N]
+    report.py RESULTS... [--expected-skips N]
 
-RESULTS.xml is what `ctest --output-junit` wrote, with the tests' whole output in it. Cases
+RESULTS is what `ctest --output-junit` wrote, with the tests' whole output in it, or the directory
+with its test-results.xml; of several the counts are added, and the directories' names shown. Cases
 are GoogleTest's and unittest's where a test prints them, else the test itself. The counts come
 from the output, so a failed case is a failure even where ctest calls its program skipped.
 Exit code: 0; 1 if anything failed or the number of skips is not the expected one; 2 usage.
 """
 import argparse
+import pathlib
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -28,8 +30,8 @@ UNITTEST_SKIP = re.compile(r"^(\S+) .*\.\.\. skipped (['\"])(.*)\2$", re.M)
 class Result:
     """One ctest test: its counts, its skips as (case, reason), and its time in seconds."""
 
-    def __init__(self, case):
-        self.name = case.get("name")
+    def __init__(self, case, build=""):
+        self.name = build + case.get("name")
         self.seconds = float(case.get("time") or 0)
         self.counts = {"passed": 0, "failed": 0, "skipped": 0}
         self.skips = []
@@ -78,19 +80,24 @@ class Result:
         if self.skipped_by_ctest:
             self.counts["skipped"] = 1
             lines = [line for line in self.output.split("\n") if line.strip()]
-            self.skips.append((self.name, lines[-1] if lines else message))
+            self.skips.append((self.name.rpartition("/")[2], lines[-1] if lines else message))
         elif self.ok:
             self.counts["passed"] = 1
 
 
 def main():
     parser = argparse.ArgumentParser(description="Sums up a ctest run.")
-    parser.add_argument("results", metavar="RESULTS.xml")
+    parser.add_argument("results", metavar="RESULTS", nargs="+", type=pathlib.Path)
     parser.add_argument("--expected-skips", type=int)
     arguments = parser.parse_args()
 
-    root = ElementTree.parse(arguments.results).getroot()
-    results = [Result(case) for case in root.iter("testcase")]
+    per_run = []
+    for path in arguments.results:
+        build = f"{path.name}/" if len(arguments.results) > 1 else ""
+        file = path / "test-results.xml" if path.is_dir() else path
+        root = ElementTree.parse(file).getroot()
+        per_run.append([Result(case, build) for case in root.iter("testcase")])
+    results = [result for run in per_run for result in run]
     totals = {what: sum(r.counts[what] for r in results) for what in ("passed", "failed", "skipped")}
 
     width = max([len(r.name) for r in results] + [8])
@@ -107,9 +114,10 @@ def main():
             print(f"failed: {r.name}")
 
     ok = totals["failed"] == 0
-    if not results:
-        print("no test ran")
-        ok = False
+    for path, cases in zip(arguments.results, per_run):
+        if not cases:
+            print(f"no test ran: {path}")
+            ok = False
     if arguments.expected_skips is not None and totals["skipped"] != arguments.expected_skips:
         print(f"expected {arguments.expected_skips} skipped, got {totals['skipped']}: "
               "a test no longer runs here, or now does (tests/expected_skips, "

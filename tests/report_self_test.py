@@ -92,6 +92,28 @@ class ReportTest(unittest.TestCase):
         code, lines = self.report(case, options=["--expected-skips", "0"])
         self.assertEqual((code, lines[-1]), (1, "0 passed, 0 failed, 1 skipped"))
 
+    def test_counts_of_several_builds_are_added_and_their_names_shown(self):
+        with tempfile.TemporaryDirectory() as top:
+            def run(**builds):
+                for name, cases in builds.items():
+                    os.makedirs(os.path.join(top, name), exist_ok=True)
+                    with open(os.path.join(top, name, "test-results.xml"), "w",
+                              encoding="utf-8") as file:
+                        file.write("<testsuite>" + "".join(cases) + "</testsuite>")
+                done = subprocess.run([sys.executable, REPORT,
+                                       *(os.path.join(top, name) for name in builds)],
+                                      capture_output=True, text=True, check=False)
+                return done.returncode, done.stdout.rstrip("\n").split("\n")
+            case = testcase("b", "notrun", "no root\n", skipped("SKIP_RETURN_CODE=77"))
+            code, lines = run(release=[testcase("a", "run"), case], aarch64=[case])
+            self.assertEqual((code, lines[-1]), (0, "1 passed, 0 failed, 2 skipped"))
+            self.assertIn("skipped: aarch64/b: b: no root", lines)
+            code, lines = run(release=[testcase("a", "run")], aarch64=[testcase("a", "fail")])
+            self.assertEqual((code, lines[-1]), (1, "1 passed, 1 failed, 0 skipped"))
+            self.assertIn("failed: aarch64/a", lines)
+            code, lines = run(release=[testcase("a", "run")], aarch64=[])
+            self.assertEqual((code, lines[-1]), (1, "1 passed, 0 failed, 0 skipped"))
+
     def test_no_test_at_all_fails(self):
         self.assertEqual(self.report()[0], 1)
 

@@ -1,0 +1,17 @@
+# The C and C++ readers over the golden vectors, and over pages whose writer means harm.
+add_executable(vectors_c_test vectors_c_test.c)
+target_link_libraries(vectors_c_test PRIVATE clockpage_headers)
+add_test(NAME spec_vectors_c_reader COMMAND vectors_c_test ${SPEC_VECTORS})
+add_test(NAME spec_vectors_check_bites
+         COMMAND ${SPEC_PYTHON} ${SPEC_DIR}/vectors_bite_test.py
+                 ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:vectors_c_test>)
+
+add_executable(hostile_pages_test hostile_pages_test.c)
+target_link_libraries(hostile_pages_test PRIVATE clockpage_headers)
+add_test(NAME spec_hostile_pages COMMAND hostile_pages_test)
+
+set_tests_properties(spec_vectors_c_reader spec_vectors_check_bites spec_hostile_pages
+                     PROPERTIES TIMEOUT 120 LABELS "unit")
+
+clockpage_add_test(vectors_cpp_test SOURCES vectors_cpp_test.cpp LIBRARIES clockpage::clockpage)
+target_compile_definitions(vectors_cpp_test PRIVATE CLOCKPAGE_VECTORS_DIR="${SPEC_VECTORS}")

@@ -72,9 +72,9 @@ PageMemory* PageMemory::active_ = nullptr;
 
 PageMemory::PageMemory(clockpage_data_page& page, Mutation mutation)
     : page_(page),
-      mutation_(mutation),
       location_at_(sizeof page, kNowhere),
-      machine_(std::vector<std::uint64_t>{}) {
+      machine_(std::vector<std::uint64_t>{}),
+      mutation_(mutation) {
   add_location(offsetof(clockpage_data_page, index), 8);
   add_location(offsetof(clockpage_data_page, revoked), 8);
   for (std::size_t i = 0; i < CLOCKPAGE_SEGMENT_COUNT; i++)

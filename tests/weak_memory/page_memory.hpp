@@ -121,29 +121,30 @@ class PageMemory {
   void begin_pass();
 
   clockpage_data_page& page_;
-  Mutation mutation_;
   std::vector<std::size_t> location_at_;  // by offset in the page
   std::vector<unsigned> size_of_;         // of each location's word
   std::vector<std::uint64_t> initial_values_;
   Machine machine_;
   Choices choices_;
 
-  bool mortal_ = false;
   std::size_t stores_left_ = 0;
-  bool index_is_early_ = false;
-  unsigned fills_ = 0;
-  bool ever_revoked_ = false;
   std::map<std::uint64_t, clockpage_segment> published_;
 
-  bool reading_ = false;
   std::size_t thread_ = kWriter;
   std::span<const std::uint64_t> counters_;
   std::span<const std::int64_t> results_;
   std::size_t next_counter_ = 0;
-  bool ticking_ = false;
   std::string context_;
   Trace trace_;
   std::unordered_set<std::string> visited_;
+
+  unsigned fills_ = 0;
+  Mutation mutation_;
+  bool mortal_ = false;
+  bool index_is_early_ = false;
+  bool ever_revoked_ = false;
+  bool reading_ = false;
+  bool ticking_ = false;
 };
 
 }  // namespace clockpage::weak_memory

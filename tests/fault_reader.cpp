@@ -6,6 +6,7 @@
 //   read             all clocks at one counter value taken now
 //   at COUNTER       all clocks at that counter value
 //   run SECONDS      reads without rest: order and continuity
+//   overdue SECONDS  what overdue reads were told, and whether it was so when it had come to pass
 //   judge SECONDS    MONOTONIC against the kernel's, which must lie within the page's bounds
 // Ends at the end of stdin.
 #include <clockpage/clockpage.h>
@@ -145,6 +146,42 @@ class Run {
   std::set<std::uint64_t> epochs_;
 };
 
+// Remembers overdue readings until a newer segment covers their counter values, and asks again.
+Json contradict(const clockpage_reader& reader, double seconds) {
+  std::uint64_t overdue = 0, asked_again = 0, contradicted = 0;
+  std::int64_t largest_ns = 0;
+  clockpage_time first{};  // of one lease's lateness
+  clockpage_time last{};
+  bool waiting = false;
+  const auto end = kernel_ns(CLOCK_MONOTONIC) + static_cast<std::int64_t>(seconds * 1e9);
+  while (kernel_ns(CLOCK_MONOTONIC) < end) {
+    clockpage_time now{};
+    if (clockpage_now_bounds(&reader, CLOCKPAGE_MONOTONIC, &now) != 0) continue;
+    if ((now.flags & CLOCKPAGE_TIME_OVERDUE) != 0) {
+      overdue++;
+      if (!waiting) first = now;
+      last = now;
+      waiting = true;
+      continue;
+    }
+    if (!waiting) continue;
+    waiting = false;
+    for (const clockpage_time& told : {first, last}) {
+      clockpage_time again{};
+      if (clockpage_at_bounds(&reader, CLOCKPAGE_MONOTONIC, told.counter, &again) != 0) continue;
+      asked_again++;
+      contradicted += again.ns != told.ns ? 1 : 0;
+      largest_ns = std::max(largest_ns, std::abs(again.ns - told.ns));
+    }
+  }
+  Json json;
+  json["overdue"] = overdue;
+  json["asked_again"] = asked_again;
+  json["contradicted"] = contradicted;
+  json["largest_ns"] = largest_ns;
+  return json;
+}
+
 // True time is the kernel's, which does not depend on the counter that pages are read with.
 Json judge(const clockpage_reader& reader, double seconds) {
   std::uint64_t leased = 0, overdue = 0, wrong = 0, overdue_wrong = 0;
@@ -187,6 +224,11 @@ Json answer(const clockpage_reader& reader, const std::string& line) {
     std::uint64_t counter = 0;
     words >> counter;
     return read_all(reader, counter);
+  }
+  if (command == "overdue") {
+    double seconds = 0;
+    words >> seconds;
+    return contradict(reader, seconds);
   }
   if (command == "judge") {
     double seconds = 0;

@@ -60,10 +60,11 @@ class SlowWriterTest(FaultTest):
                            "--sim-max-frequency-ppb", "500000")
         self.load_all_cpus()
         before = self.status()
-        reader = self.reader()
+        reader, listener = self.reader(), self.reader()
         reader.begin(f"run {SECONDS}")
+        listener.begin(f"overdue {SECONDS}")
         done, result = self.verify()
-        seen = reader.answer()
+        seen, heard = reader.answer(), listener.answer()
         after = self.status()
         bridges = after["bridges"] - before["bridges"]
         published = after["publications"] - before["publications"]
@@ -71,7 +72,7 @@ class SlowWriterTest(FaultTest):
         print(f"{published} segments, {bridges} of them bridges, {late} late; verify: "
               f"{result['exchanges']} exchanges, {result['overdue']} of {result['reads']} reads "
               f"overdue, backward {result['backward']}, with overdue ones "
-              f"{result['overdue_backward']}", flush=True)
+              f"{result['overdue_backward']}; {heard}", flush=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(result["backward"], 0)
         self.assertGreater(result["leased"], 0)
@@ -82,8 +83,11 @@ class SlowWriterTest(FaultTest):
         self.assertEqual(seen["overdue_called_good"], 0)
         self.assertEqual(set(seen["backward"].values()), {0})
         # An overdue reading was contradicted only where the producer owned up to it.
-        if result["overdue_backward"]:
-            self.assertGreater(after["late"], 0)
+        self.assertGreater(heard["asked_again"], 0)
+        if heard["contradicted"] or result["overdue_backward"]:
+            self.assertGreater(late, 0)
+            # Readings are rounded down.
+            self.assertLessEqual(heard["largest_ns"], after["late_max_ns"] + 2)
             self.assertLessEqual(result["largest_overdue_backward_ns"], after["late_max_ns"] + 2)
         self.assertEqual(set(seen["errors"]) - {"0", "-1"}, set())
 

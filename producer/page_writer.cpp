@@ -92,7 +92,8 @@ void PageWriter::fill_next(const Segment& segment) noexcept {
   const std::uint64_t number = index_ + 1;
   clockpage_segment& s = page_->segment[number % CLOCKPAGE_SEGMENT_COUNT];
   const Terms& t = segment.terms;
-  clockpage_fence_before_fill();  // P2, with the reader's fence before its re-check
+  // P2, with the reader's fence before its re-check: lease.pml [P2 writer]
+  clockpage_fence_before_fill();
   CLOCKPAGE_STORE(s.number, number);
   CLOCKPAGE_STORE(s.start, segment.tai.start);
   CLOCKPAGE_STORE(s.lease_end, segment.lease_end);
@@ -121,7 +122,8 @@ void PageWriter::fill_next(const Segment& segment) noexcept {
 }
 
 bool PageWriter::publish() noexcept {
-  if (clockpage_publish_index(&page_->index, index_, index_ + 1) == 0) return false;  // P1
+  // P1: lease.pml [P1 writer]
+  if (clockpage_publish_index(&page_->index, index_, index_ + 1) == 0) return false;
   index_++;
   return true;
 }

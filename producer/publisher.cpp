@@ -75,8 +75,10 @@ StepResult Publisher::finish() noexcept {
   return result;
 }
 
+// The steps of spec section 5.1: lease.pml [5.1.1] to [5.1.5 count].
 StepResult Publisher::advance(bool last) noexcept {
   if (jumped_back(counter_.read())) return distrust_counter();
+  // lease.pml [5.1.1]
   const Segment before = pages_[0].newest();
   const std::uint64_t wanted = before.lease_end - lead_;
   // One segment at most begins in the future: readers then step back once at most.
@@ -98,15 +100,17 @@ StepResult Publisher::advance(bool last) noexcept {
     steering_.source_lost();
 
   // A second writer's slots must not be written to; the indices' stores check once more.
+  // lease.pml [5.1.4 second writer]
   for (const PageWriter& page : pages_)
     if (!page.is_ours()) return StepResult::second_writer;
 
   const std::uint64_t start = before.lease_end;
+  // lease.pml [5.1.3]
   bool bridge = must_bridge_ || !steering_.ready() || !in_time(start);
   if (!bridge) {
     const std::uint64_t end = start + std::max(period_, lead_);
     fill_steered(last ? steering_.last_plan(before, end) : steering_.plan(before, end));
-    bridge = !in_time(start);
+    bridge = !in_time(start);  // lease.pml [5.1.4 check]
   }
   if (bridge) fill_bridge();
   if (!publish_all()) return StepResult::second_writer;
@@ -151,6 +155,7 @@ void Publisher::fill_steered(const Plan& plan) noexcept {
 }
 
 // Each page goes on from its own newest segment. The new lease's end is common to all.
+// lease.pml [5.1.3 bridge]
 void Publisher::fill_bridge() noexcept {
   const std::uint64_t now = counter_.read();
   std::uint64_t from = now;
@@ -165,6 +170,7 @@ void Publisher::fill_bridge() noexcept {
     page.fill_next(worsened(continued(page.newest(), page.scale().apply(end)), bridged));
 }
 
+// lease.pml [5.1.5 publish]
 bool Publisher::publish_all() noexcept {
   for (PageWriter& page : pages_)
     if (!page.publish()) return false;
@@ -173,6 +179,7 @@ bool Publisher::publish_all() noexcept {
 
 // Only now, with the indices stored, can it be told whether a steering store came too late:
 // readers may have used the old line past its lease's end, where the new one holds.
+// lease.pml [5.1.5 count]
 void Publisher::account(bool bridged, const Segment& before) noexcept {
   const std::uint64_t after = last_read_ = counter_.read();
   const Segment now = pages_[0].newest();
@@ -232,7 +239,7 @@ void Publisher::count_disagreement(const PageWriter& page, const Segment& before
 
 // A writer that died between two index stores has left some pages one segment behind the others.
 // Their next segments are complete (all slots are filled before the first index moves): they are
-// published now, late, so that all pages carry one function again.
+// published now, late, so that all pages carry one function again. lease.pml [5.1.6 finish]
 void Publisher::finish_dead_writers_publication() noexcept {
   const std::uint64_t furthest = pages_[0].index();
   for (PageWriter& page : pages_) {

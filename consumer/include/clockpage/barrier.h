@@ -7,7 +7,8 @@
  * by these functions only. The builtins are the C11 operations of the same
  * order, usable on plain (not _Atomic) fields from both languages.
  *
- * Pairs (spec section 5.3 names them):
+ * Pairs (spec section 5.3 names them; lease.pml, in spec/model, has the step that each
+ * half is for under the label given with it):
  *   P1  clockpage_publish_index (release)   with clockpage_load_index (acquire):
  *       who sees an index sees its slot filled.
  *   P2  clockpage_fence_before_fill (release) with clockpage_fence_before_recheck
@@ -39,7 +40,7 @@
 #define CLOCKPAGE_LOAD(field)         CLOCKPAGE_ATOMIC_LOAD_(&(field), __ATOMIC_RELAXED)
 #define CLOCKPAGE_STORE(field, value) CLOCKPAGE_ATOMIC_STORE_(&(field), (value), __ATOMIC_RELAXED)
 
-/* Reader's half of P1, with clockpage_publish_index. Mutants
+/* Reader's half of P1, with clockpage_publish_index: lease.pml [P1 reader]. Mutants
  * P1ReaderLoadsTheIndexRelaxed{InTheFirstPass,InLaterPasses,InAtMany}. */
 CLOCKPAGE_INLINE uint64_t clockpage_load_index(const uint64_t *index)
 {
@@ -47,7 +48,8 @@ CLOCKPAGE_INLINE uint64_t clockpage_load_index(const uint64_t *index)
 }
 
 /* Reader's half of P2: between the loads of a slot and of `revoked` and the
- * re-check of the index. Orders those loads before it. With clockpage_fence_before_fill.
+ * re-check of the index. Orders those loads before it. With clockpage_fence_before_fill:
+ * lease.pml [P2 reader].
  * Mutants P2ReaderHasNoFence{InTheFirstPass,InLaterPasses,InAtMany}. */
 CLOCKPAGE_INLINE void clockpage_fence_before_recheck(void)
 {
@@ -56,15 +58,16 @@ CLOCKPAGE_INLINE void clockpage_fence_before_recheck(void)
 
 /* Writer's half of P2: between the last store of the index and the first store
  * into the slot to be filled: a release store of the index would not hold those back.
- * With clockpage_fence_before_recheck. Mutant P2WriterHasNoFenceBeforeTheFill. */
+ * With clockpage_fence_before_recheck: lease.pml [P2 writer]. Mutant
+ * P2WriterHasNoFenceBeforeTheFill. */
 CLOCKPAGE_INLINE void clockpage_fence_before_fill(void)
 {
 	CLOCKPAGE_ATOMIC_FENCE_(__ATOMIC_RELEASE);
 }
 
-/* Writer's half of P1, with clockpage_load_index. Returns 0 if *index was not `expected`: a
- * second writer. Then nothing is stored and nothing of the other's is looked at, so that no
- * order is needed. Mutant P1WriterStoresTheIndexRelaxed. */
+/* Writer's half of P1, with clockpage_load_index: lease.pml [P1 writer]. Returns 0 if *index was
+ * not `expected`: a second writer. Then nothing is stored and nothing of the other's is looked at,
+ * so that no order is needed. Mutant P1WriterStoresTheIndexRelaxed. */
 CLOCKPAGE_INLINE int clockpage_publish_index(uint64_t *index, uint64_t expected, uint64_t next)
 {
 	return CLOCKPAGE_ATOMIC_CAS_(index, expected, next, __ATOMIC_RELEASE, __ATOMIC_RELAXED);

@@ -28,7 +28,7 @@ struct clockpage_newest_ {
 	uint64_t plain_span;
 };
 
-/* Spec section 5.2, step 1. */
+/* Spec section 5.2, step 1: lease.pml [5.2.1]. */
 CLOCKPAGE_INLINE struct clockpage_newest_
 clockpage_load_newest_(const struct clockpage_data_page *page, uint64_t plain_span)
 {
@@ -166,7 +166,8 @@ CLOCKPAGE_INLINE void clockpage_describe_(const struct clockpage_data_page *page
  * CLOCKPAGE_HISTORY steps. One step across the newest's own start is always right: that
  * start may lie in the future still. A discontinuity further back is not crossed. Off the
  * hot path: only captured counter values, and readers stalled for a whole period, come
- * here. Every slot's number is checked: a page may have been swapped under its reader. */
+ * here. Every slot's number is checked: a page may have been swapped under its reader.
+ * lease.pml [5.2.3 walk back] */
 static __attribute__((noinline, unused)) int
 clockpage_walk_back_(const struct clockpage_data_page *page, uint64_t newest, uint64_t counter,
 		     const struct clockpage_segment **found)
@@ -188,7 +189,7 @@ clockpage_walk_back_(const struct clockpage_data_page *page, uint64_t newest, ui
 }
 
 /* The segment that `counter` lies in, as of `newest`: spec section 5.2, step 3, in full.
- * *overdue: at or past the newest lease's end. */
+ * *overdue: at or past the newest lease's end. lease.pml [5.2.3 newest] */
 static inline int clockpage_find_(const struct clockpage_data_page *page,
 				  struct clockpage_newest_ newest, uint64_t counter,
 				  const struct clockpage_segment **found, uint64_t *delta,
@@ -254,7 +255,7 @@ clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delt
 			}
 		}
 		revoked = CLOCKPAGE_LOAD(page->revoked);
-		clockpage_fence_before_recheck(); /* P2 */
+		clockpage_fence_before_recheck(); /* P2: lease.pml [P2 reader] */
 		if (CLOCKPAGE_LOAD(page->index) == newest.number) {
 			result.error =
 				revoked != CLOCKPAGE_REVOKED_NO ? CLOCKPAGE_E_REVOKED : error;
@@ -262,7 +263,8 @@ clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delt
 					result.error != CLOCKPAGE_E_DISCONTINUITY))
 				return result;
 			/* Descheduled since the counter was read, for longer than the history.
-			 * Nothing has been handed out: now is as good as then. Once. */
+			 * Nothing has been handed out: now is as good as then. Once.
+			 * lease.pml [5.2.6] */
 			is_now = 0;
 			pass = 0;
 			result.error = CLOCKPAGE_E_BUSY;
@@ -295,7 +297,8 @@ CLOCKPAGE_INLINE int clockpage_evaluate_again_(const struct clockpage_reader *re
  * Here is only the first pass, and only where it ends well: `counter` within one of the
  * two newest leases, index unchanged, not revoked. Only the product and the one addition
  * after it wait for the counter; all else is settled meanwhile. The writer publishes
- * about a period ahead, so the segment before the newest is the likelier. */
+ * about a period ahead, so the segment before the newest is the likelier.
+ * lease.pml [5.2.3 first pass] */
 CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, int clock,
 					 struct clockpage_newest_ newest, uint64_t counter,
 					 int is_now, int64_t *ns, struct clockpage_time *out)
@@ -329,7 +332,7 @@ CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, 
 		clockpage_describe_(page, s, clock, counter, delta, 0, out);
 	}
 	revoked = CLOCKPAGE_LOAD(page->revoked);
-	clockpage_fence_before_recheck(); /* P2 */
+	clockpage_fence_before_recheck(); /* P2: lease.pml [P2 reader] */
 	if (CLOCKPAGE_UNLIKELY(revoked != CLOCKPAGE_REVOKED_NO ||
 			       CLOCKPAGE_LOAD(page->index) != newest.number))
 		goto slowly;

@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs Spin over lease.pml, the model of clockpage.md section 5.
+
+  run.py [--long]              all of what follows
+  run.py --proofs [--long]     every property, over every state; and that what the properties are about does happen
+  run.py --mutants             every way to break the protocol breaks the property that it should
+  run.py --list                "PROPERTY GUARANTEE..." and "MUTANT breaks PROPERTY" lines, for other programs
+  run.py --labels SOURCE...    the comments of these sources name only steps that the model has
+
+Exit code: 0 all as it should be; 1 a property fails, a mutant goes unnoticed, something that must happen does not, or a search
+was not complete; 2 usage. No search is a sample: none uses bit states, and one cut short by depth or memory is a failure.
+CLOCKPAGE_JOBS: how many searches at once (number of CPUs). Needs the packages spin and gcc.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TEXTS = ("lease.pml", "writer.pml", "reader.pml", "mutants.pml")
+DEPTH = 1_000_000
+
+# What each kind of search holds fixed. One reader, of now or of any captured counter value; two, in turn; two pages.
+ONE = "-DREADERS=1"
+TWO = "-DREADERS=2 -DNO_OVERDUE"
+PAGES = "-DPAGES=2 -DONLY_NOW"
+NOT_IN = {"one": {"P_agreement", "P_order", "P_pages"},
+          "two": {"P_published", "P_overdue", "P_adoption", "P_pages"},
+          "pages": {"P_agreement", "P_order"}}
+
+# name, kind, constants, MiB
+SHORT = (("one", "one", f"{ONE} -DLAST=8", 2000),
+         ("two", "two", f"{TWO} -DLAST=7 -DPASSES=2", 2000),
+         ("pages", "pages", f"{PAGES} -DLAST=7 -DPASSES=2", 2000),
+         ("born", "one", f"{ONE} -DLAST=6 -DHISTORY_BEGIN=2", 2000))
+LONG = SHORT + (
+    ("one, longer", "one", f"{ONE} -DLAST=10 -DPASSES=4", 8000),
+    ("one, two deaths", "one", f"{ONE} -DLAST=8 -DDEATHS=2", 8000),
+    ("one, wider", "one", f"{ONE} -DLAST=8 -DAHEAD=2 -DMARGIN=2 -DLEAD=3", 8000),
+    ("one, any order of stores", "one", f"{ONE} -DLAST=7 -DANY_ORDER", 8000),
+    ("one, 6 slots", "one", f"{ONE} -DLAST=9 -DRING=6 -DPASSES=2 -DONLY_CAPTURED -DNO_OVERDUE", 8000),
+    ("two, longer", "two", f"{TWO} -DLAST=8", 8000),
+    ("two, index before message", "two", f"{TWO} -DLAST=7 -DPASSES=2 -DINDEX_FIRST", 8000),
+    ("pages, longer", "pages", f"{PAGES} -DLAST=8 -DDEATHS=2", 8000),
+)
+
+# What must happen, where it does not in "one".
+PLACES = {"V_out_of_range": f"{ONE} -DLAST=5 -DONLY_CAPTURED -DNO_OVERDUE", "V_partial_finished": SHORT[2][2], "V_two_deaths": SHORT[0][2] + " -DDEATHS=2",
+          "V_finisher_dies": SHORT[2][2] + " -DDEATHS=2", "V_same_counter": SHORT[1][2], "V_other_line": SHORT[1][2]}
+
+# mutant, the property that it must break (all others are not looked at), constants
+ONE_8 = SHORT[0][2]
+CAPTURED = f"{ONE} -DLAST=8 -DONLY_CAPTURED -DNO_OVERDUE"
+MUTANTS = (
+    ("BAD_NO_LEASE", "P_agreement", f"{TWO} -DLAST=6 -DPASSES=2 -DDEATHS=0 -DONLY_CAPTURED"),
+    ("BAD_NO_LEASE", "P_order", f"{TWO} -DLAST=7 -DPASSES=2 -DDEATHS=0 -DONLY_NOW"),
+    ("BAD_NO_LEASE", "P_published", ONE_8),
+    ("BAD_LEASE_INCLUSIVE", "P_published", ONE_8),
+    ("BAD_NO_MARGIN", "P_margin", ONE_8),
+    ("BAD_INDEX_BEFORE_FILL", "P_torn", ONE_8),
+    ("BAD_NO_P1_READER", "P_torn", f"{ONE} -DLAST=6 -DONLY_NOW -DNO_OVERDUE"),
+    ("BAD_NO_P2_WRITER", "P_torn", CAPTURED),
+    ("BAD_NO_P2_READER", "P_torn", CAPTURED),
+    ("BAD_NO_RECHECK", "P_torn", CAPTURED),
+    ("BAD_NO_RECHECK", "P_overdue", ONE_8),
+    ("BAD_RING_TOO_SHORT", "P_torn", CAPTURED + " -DHISTORY=RING-1"),
+    ("BAD_NO_NUMBER", "P_torn", CAPTURED),
+    ("BAD_STALE_RETRY", "P_torn", ONE_8),
+    ("BAD_RETRY_FOREVER", "P_bounded", ONE_8),
+    ("BAD_READER_WAITS", "P_never_waits", ONE_8),
+    ("BAD_TWO_WRITERS", "P_torn", f"{ONE} -DLAST=7 -DPASSES=2 -DDEATHS=0 -DONLY_NOW -DNO_OVERDUE"),
+    ("BAD_TWO_WRITERS", "P_function", ONE_8 + " -DDEATHS=0 -DNO_OVERDUE"),
+    ("BAD_GAP", "P_function", ONE_8),
+    ("BAD_BRIDGE_STEERS", "P_overdue", ONE_8),
+    ("BAD_LONG_BRIDGE", "P_dead_shows", ONE_8),
+    ("BAD_LATE_UNCOUNTED", "P_overdue", ONE_8),
+    ("BAD_NO_GUARD", "P_overdue", ONE_8),
+    ("BAD_ADOPTER_STEERS", "P_adoption", ONE_8),
+    ("BAD_ADOPTER_TRUSTS_SLOT", "P_function", ONE_8),
+    ("BAD_PARTIAL_UNFINISHED", "P_pages", SHORT[2][2]),
+    ("BAD_FINISH_UNCOUNTED", "P_overdue", f"{PAGES} -DLAST=6 -DPASSES=2"),
+    ("BAD_HISTORY_TOO_SHORT", "P_history", CAPTURED + " -DBAD_HISTORY_TOO_SHORT"),
+    ("BAD_UNORDERED_COUNTER", "P_order", SHORT[1][2]),
+)
+
+
+def text(name):
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def properties():
+    """{property: guarantees}, in the order of their bits in IGNORE; P_never_waits, which has none, last."""
+    found = re.findall(r"^hidden byte (P_\w+) = \(IGNORE >> (\d+)\) & 1; +/\* ((?:G\d+ ?)+):", text("lease.pml"), re.M)
+    assert [int(bit) for _, bit, _ in found] == list(range(len(found))), "bits out of order"
+    (never,) = re.findall(r"^/\* (P_never_waits): ((?:G\d+ ?)+):", text("lease.pml"), re.M) or [None]
+    result = {name: guarantees.split() for name, _, guarantees in found}
+    result[never[0]] = never[1].split()
+    return result
+
+
+def reachable():
+    return re.findall(r"^#define (V_\w+) (\d+) ", text("lease.pml"), re.M)
+
+
+class Search:
+    """One search: `verdict` is "none", the name of what was broken, or "not complete: why"."""
+
+    def __init__(self, constants, mebibytes, optimise, only=None):
+        self.constants, self.mebibytes, self.optimise = constants.split(), mebibytes, optimise
+        names = [name for name in properties() if name != "P_never_waits"]
+        if only:
+            ignored = sum(1 << bit for bit, name in enumerate(names) if name != only)
+            self.constants.append(f"-DIGNORE={ignored}")
+        self.states = self.transitions = self.depth = "-"
+        self.verdict = self.broken = ""
+        begin = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="lease-model-") as directory:
+            self._run(directory)
+        self.seconds = time.monotonic() - begin
+
+    def _run(self, directory):
+        build = (["spin", "-a", *self.constants, str(HERE / "lease.pml")],
+                 ["gcc", self.optimise, "-w", "-DSAFETY", "-DCOLLAPSE", f"-DMEMLIM={self.mebibytes}", "-o", "pan", "pan.c"])
+        for command in build:
+            done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+            if done.returncode or "Error" in done.stdout:
+                self.verdict = f"not built: {done.stdout[-300:]}{done.stderr[-300:]}"
+                return
+        done = subprocess.run(["./pan", f"-m{DEPTH}", "-w20"], cwd=directory, capture_output=True, text=True, check=False)
+        self._judge(done.stdout + done.stderr)
+
+    def _judge(self, output):
+        for attribute, pattern in (("states", r"(\d+) states, stored"), ("transitions", r"(\d+) transitions"),
+                                   ("depth", r"depth reached (\d+)")):
+            number = re.search(pattern, output)
+            if number:
+                setattr(self, attribute, int(number[1]))
+        errors = re.search(r"errors: (\d+)", output)
+        broken = re.search(r"^pan:\d+: (.*?) \(at depth", output, re.M)
+        for trouble in ("too small", "out of memory", "reached -DMEMLIM", "aborting", "Bit statespace"):
+            if trouble in output:
+                self.verdict = f"not complete: {trouble}"
+                return
+        if broken:
+            self.broken = broken[1]
+            name = re.search(r"\|\|(P_\w+)\)$", broken[1])
+            self.verdict = "P_never_waits" if broken[1] == "invalid end state" else name[1] if name else broken[1]
+        elif errors and errors[1] == "0" and "Full statespace search" in output and "not completed" not in output:
+            self.verdict = "none"
+        else:
+            self.verdict = "not complete: " + output[-300:]
+
+
+def row(kind, name, verdict, search):
+    print(f"{kind:9} {name:52} {verdict:34} {search.states:>10} {search.transitions:>11} {search.depth:>6} {search.seconds:6.1f}",
+          flush=True)
+
+
+def proof(name, kind, constants, mebibytes):
+    return Search(constants, mebibytes, "-O2"), ("property", kind, name, "none")
+
+
+def reach(name, number):
+    return Search(f"{PLACES.get(name, ONE_8)} -DV={number}", 2000, "-O0"), ("reached", None, name, f"(({number}!={number})||")
+
+
+def mutant(name, broken, constants):
+    define = "" if f"-D{name}" in constants else f" -D{name}"
+    return Search(constants + define, 2000, "-O0", only=broken), ("mutant", None, name, broken)
+
+
+def judge(search, kind, place, name, wanted):
+    """Prints one search's rows; returns whether it came out as wanted."""
+    if kind == "property":
+        good = search.verdict == "none"
+        for prop in properties():
+            if prop not in NOT_IN[place]:
+                verdict = "holds" if good else "BROKEN" if search.verdict == prop else "not shown"
+                row(kind, f"{prop}  ({name})", verdict, search)
+        if not good:
+            print(f"  {name}: {search.verdict} {search.broken}")
+        return good
+    if kind == "reached":
+        good = search.broken.startswith("assertion violated " + wanted)
+        row(kind, name, "yes" if good else f"NO ({search.verdict})", search)
+        return good
+    good = search.verdict == wanted
+    row(kind, name, f"breaks {search.verdict}" if good else f"NOT NOTICED ({search.verdict})", search)
+    return good
+
+
+def check_labels(sources):
+    """Comments in the code name steps as "lease.pml [LABEL]"."""
+    comments = "".join(re.findall(r"^\t+/\* .*", "".join(text(name) for name in TEXTS), re.M))
+    labels = set(re.findall(r"\[((?:P\d|5\.\d)[^\]]*)\]", comments))
+    named = 0
+    wrong = []
+    for source in sources:
+        content = re.sub(r"\s+(?:(?://|\*)\s*)?", " ", Path(source).read_text(encoding="utf-8"))
+        for references in re.findall(r"lease\.pml ((?:\[[^\]]+\](?:, | and )?)+)", content):
+            for label in re.findall(r"\[([^\]]+)\]", references):
+                named += 1
+                if label not in labels:
+                    wrong.append(f"{source}: lease.pml has no step [{label}]")
+    print("\n".join(wrong) if wrong else f"{named} references, each to a step of the model")
+    return not wrong and named > 0
+
+
+def main(arguments):
+    if arguments[:1] == ["--labels"] and len(arguments) > 1:
+        return 0 if check_labels(arguments[1:]) else 1
+    if arguments == ["--list"]:
+        for name, guarantees in properties().items():
+            print(name, *guarantees)
+        for name, broken, _ in MUTANTS:
+            print(name, "breaks", broken)
+        return 0
+    if set(arguments) - {"--long", "--proofs", "--mutants"}:
+        print(__doc__, file=sys.stderr)
+        return 2
+    everything = not {"--proofs", "--mutants"} & set(arguments)
+    jobs = []
+    if everything or "--proofs" in arguments:
+        jobs += [(proof, one) for one in (LONG if "--long" in arguments else SHORT)]
+        jobs += [(reach, one) for one in reachable()]
+    if everything or "--mutants" in arguments:
+        jobs += [(mutant, one) for one in MUTANTS]
+        unproven = set(properties()) - {broken for _, broken, _ in MUTANTS}
+        if unproven:
+            print(f"no mutant breaks {', '.join(sorted(unproven))}")
+            return 1
+    print(f"{'':9} {'':52} {'':34} {'states':>10} {'transitions':>11} {'depth':>6} {'s':>6}")
+    begin = time.monotonic()
+    with ThreadPoolExecutor(int(os.environ.get("CLOCKPAGE_JOBS", os.cpu_count() or 1))) as pool:
+        bad = sum(not judge(search, *what) for search, what in pool.map(lambda job: job[0](*job[1]), jobs))
+    print(f"{len(jobs)} searches in {time.monotonic() - begin:.0f} s; {bad} not as they should be")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

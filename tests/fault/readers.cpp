@@ -77,7 +77,7 @@ std::string text(const Reading& r) {
 
 }  // namespace
 
-Readers::Readers(std::string directory, std::uint64_t seed) {
+Readers::Readers(const std::string& directory, std::uint64_t seed) {
   void* memory =
       mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::runtime_error("mmap");

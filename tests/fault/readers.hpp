@@ -82,7 +82,7 @@ struct Shared {
 class Readers {
  public:
   // Starts them on a region that exists.
-  Readers(std::string directory, std::uint64_t seed);
+  Readers(const std::string& directory, std::uint64_t seed);
   ~Readers();
   Readers(const Readers&) = delete;
   Readers& operator=(const Readers&) = delete;

@@ -6,7 +6,6 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
-#include <compare>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -19,7 +18,9 @@ namespace clockpage::fault {
 struct Location {
   std::uint32_t module = 0;  // index into an interned list of file names
   std::uint64_t offset = 0;
-  auto operator<=>(const Location&) const = default;
+  bool operator<(const Location& other) const noexcept {
+    return module != other.module ? module < other.module : offset < other.offset;
+  }
 };
 
 // Function symbols of an unstripped ELF file. Addresses are relative to its load address.

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::uint64_t kPeriodNs = 1'000'000;
 constexpr std::uint64_t kMaxLeadNs = 50'000'000;  // PublisherConfig's
-constexpr std::uint64_t kSlowNs = 400'000'000;    // of Pace::slow
+constexpr std::uint64_t kSlowNs = 700'000'000;    // of Pace::slow
 
 // Whoever steps the writer should not wait behind the readers.
 void hurry() {
@@ -98,8 +98,8 @@ Lab::Lab() : program_(program_directory() + "/clockpaged"), random_(seed()) {
 Lab::~Lab() = default;
 
 std::vector<std::string> Lab::arguments(Pace pace) {
-  const char* period = pace == Pace::slow ? "400000" : pace == Pace::fast ? "250" : "1000";
-  const char* lead = pace == Pace::slow ? "400000" : pace == Pace::fast ? "250" : "4000";
+  const char* period = pace == Pace::slow ? "700000" : pace == Pace::fast ? "250" : "1000";
+  const char* lead = pace == Pace::slow ? "700000" : pace == Pace::fast ? "250" : "4000";
   return {
       "--dir", directory_.path.string(), "--source", "sim", "--quiet", "--period-us", period,
       "--lead-us", lead, "--sim-change-interval-s", "0.002", "--sim-max-frequency-ppb", "500000",

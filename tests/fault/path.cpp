@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 #include <utility>
@@ -19,6 +20,7 @@ constexpr char kContinued[] = "_ZN9clockpage8producer9continuedE";
 constexpr char kObserve[] = "_ZN9clockpage8producer9SimSource7observeE";
 constexpr std::uint64_t kPauseNs = 10'000'000;
 constexpr int kMostPublications = 12;
+constexpr int kPatience = 4;
 
 // Lets a lease end, so that the publication that has just begun can only be a bridge.
 void outwait_lease(const RegionMap& region) {
@@ -121,7 +123,10 @@ Path record(Traced& process, const Program& program, const RegionMap& region, Ki
     process.insert(entry);
     if (process.resume() != entry) throw std::runtime_error("the daemon ended");
     process.remove(entry);
+    const std::uint64_t late_before = region.diagnostics().late_publications;
     Path path = step_through(process, program, region);
+    // Being late, for all the stepping, is a long detour that few publications take.
+    if (region.diagnostics().late_publications != late_before && kind == Kind::steering) continue;
     const bool bridged = (region.newest().terms.flags & CLOCKPAGE_SEGMENT_BRIDGE) != 0;
     if (kind == Kind::adoption || bridged == (kind == Kind::bridge)) return path;
   }
@@ -143,13 +148,15 @@ bool run_to(Traced& process, const Program& program, const RegionMap& region,
   if (kind == Kind::adoption) process.insert(publishes);
   bool on_path = false;
   std::uint32_t occurrence = 0;
+  std::uint32_t most = 0;
+  std::uint32_t last = target.occurrence;
   for (int publications = 0;;) {
     const std::uint64_t at = process.resume();
     if (at == 0) throw std::runtime_error("the daemon ended");
     if (at == observe) {
       process.remove(wanted);
       pass_over_simulation(process);
-      if (process.pc() == wanted && on_path && ++occurrence == target.occurrence) {
+      if (process.pc() == wanted && on_path && ++occurrence == last) {
         process.remove_all();
         return true;
       }
@@ -161,11 +168,14 @@ bool run_to(Traced& process, const Program& program, const RegionMap& region,
       const std::string defect = at_entry();
       if (!defect.empty()) throw std::runtime_error("at an entry of the path: " + defect);
       if (++publications > kMostPublications) break;
+      // A loop that runs fewer rounds here: its last one, then.
+      if (publications > kPatience && most > 0) last = std::min(last, most);
       if (kind == Kind::bridge) outwait_lease(region);
       on_path = true;
+      most = std::max(most, occurrence);
       occurrence = 0;
     }
-    if (at == wanted && on_path && ++occurrence == target.occurrence) {
+    if (at == wanted && on_path && ++occurrence == last) {
       process.remove_all();
       return true;
     }

@@ -39,12 +39,14 @@ SHORT = (("one", "one", f"{ONE} -DLAST=8", 2000),
          ("two", "two", f"{TWO} -DLAST=7 -DPASSES=2", 2000),
          ("pages", "pages", f"{PAGES} -DLAST=7 -DPASSES=2", 2000),
          ("born", "one", f"{ONE} -DLAST=6 -DHISTORY_BEGIN=2", 2000))
+WIDER = f"{ONE} -DLAST=10 -DAHEAD=2 -DMARGIN=2 -DLEAD=3"
+SIX_SLOTS = f"{ONE} -DLAST=13 -DRING=6 -DPASSES=2 -DDEATHS=0 -DONLY_CAPTURED -DNO_OVERDUE"
 LONG = SHORT + (
     ("one, longer", "one", f"{ONE} -DLAST=10 -DPASSES=4", 8000),
     ("one, two deaths", "one", f"{ONE} -DLAST=8 -DDEATHS=2", 8000),
-    ("one, wider", "one", f"{ONE} -DLAST=8 -DAHEAD=2 -DMARGIN=2 -DLEAD=3", 8000),
+    ("one, wider", "one", WIDER, 8000),
     ("one, any order of stores", "one", f"{ONE} -DLAST=7 -DANY_ORDER", 8000),
-    ("one, 6 slots", "one", f"{ONE} -DLAST=9 -DRING=6 -DPASSES=2 -DONLY_CAPTURED -DNO_OVERDUE", 8000),
+    ("one, 6 slots", "one", SIX_SLOTS, 8000),
     ("two, longer", "two", f"{TWO} -DLAST=8", 8000),
     ("two, index before message", "two", f"{TWO} -DLAST=7 -DPASSES=2 -DINDEX_FIRST", 8000),
     ("pages, longer", "pages", f"{PAGES} -DLAST=8 -DDEATHS=2", 8000),
@@ -53,6 +55,10 @@ LONG = SHORT + (
 # What must happen, where it does not in "one".
 PLACES = {"V_out_of_range": f"{ONE} -DLAST=5 -DONLY_CAPTURED -DNO_OVERDUE", "V_partial_finished": SHORT[2][2], "V_two_deaths": SHORT[0][2] + " -DDEATHS=2",
           "V_finisher_dies": SHORT[2][2] + " -DDEATHS=2", "V_same_counter": SHORT[1][2], "V_other_line": SHORT[1][2]}
+
+# The same for constants of their own: other sizes must not mean that nothing happens.
+LONG_PLACES = (("V_torn_discarded", WIDER), ("V_leased_meets_late", WIDER), ("V_contradicted", WIDER),
+               ("V_torn_discarded", SIX_SLOTS), ("V_walk", SIX_SLOTS))
 
 # mutant, the property that it must break (all others are not looked at), constants
 ONE_8 = SHORT[0][2]
@@ -166,8 +172,8 @@ def proof(name, kind, constants, mebibytes):
     return Search(constants, mebibytes, "-O2"), ("property", kind, name, "none")
 
 
-def reach(name, number):
-    return Search(f"{PLACES.get(name, ONE_8)} -DV={number}", 2000, "-O0"), ("reached", None, name, f"(({number}!={number})||")
+def reach(name, number, constants=None):
+    return Search(f"{constants or PLACES.get(name, ONE_8)} -DV={number}", 2000, "-O0"), ("reached", None, name, f"(({number}!={number})||")
 
 
 def mutant(name, broken, constants):
@@ -229,6 +235,8 @@ def main(arguments):
     if everything or "--proofs" in arguments:
         jobs += [(proof, one) for one in (LONG if "--long" in arguments else SHORT)]
         jobs += [(reach, one) for one in reachable()]
+        if "--long" in arguments:
+            jobs += [(reach, (name, dict(reachable())[name], constants)) for name, constants in LONG_PLACES]
     if everything or "--mutants" in arguments:
         jobs += [(mutant, one) for one in MUTANTS]
         unproven = set(properties()) - {broken for _, broken, _ in MUTANTS}

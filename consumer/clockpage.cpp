@@ -17,10 +17,12 @@
 #include <string>
 #include <utility>
 
+#include "handover.hpp"
 #include "open_error.hpp"
 
 namespace interprocess = boost::interprocess;
 using clockpage::detail::accept;
+using clockpage::detail::descriptor;
 using clockpage::detail::find_entry;
 using clockpage::detail::refuse;
 using clockpage::detail::refuse_system;
@@ -30,37 +32,30 @@ struct clockpage_region {
   interprocess::mapped_region view;    // empty where no view was asked for
   clockpage_directory_page directory;  // as validated
   clockpage_reader reader;             // of the selected page
+  bool sealed = false;                 // against shrinking
 };
 
 namespace {
 
-// An open file, in the shape that mapped_region takes. boost's own file_mapping can neither
-// be asked for O_CLOEXEC and O_NONBLOCK nor map the very file that was checked.
-class opened_file {
- public:
-  explicit opened_file(const char* path)
-      : descriptor_(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) {}
-  opened_file(const opened_file&) = delete;
-  opened_file& operator=(const opened_file&) = delete;
-  ~opened_file() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-
-  int descriptor() const { return descriptor_; }
+// An open file in the shape that mapped_region takes. boost's own file_mapping can neither be
+// asked for O_CLOEXEC and O_NONBLOCK nor map the very file that was checked.
+struct mappable {
+  int file;
   interprocess::mapping_handle_t get_mapping_handle() const {
-    return interprocess::ipcdetail::mapping_handle_from_file_handle(descriptor_);
+    return interprocess::ipcdetail::mapping_handle_from_file_handle(file);
   }
-
- private:
-  int descriptor_;
 };
 
-int map_file(const char* path, std::size_t size, interprocess::mapped_region& mapping,
-             clockpage_open_error& error) {
-  const opened_file file(path);
-  if (file.descriptor() < 0) return refuse_system(&error, "open", errno);
+// Checks an open file and maps it. must_be_sealed: only if nobody can shrink it.
+int map_descriptor(int file, std::size_t size, bool must_be_sealed,
+                   interprocess::mapped_region& mapping, clockpage_open_error& error) {
   struct stat status {};
-  if (fstat(file.descriptor(), &status) != 0) return refuse_system(&error, "fstat", errno);
+  // Before all else: a size that is seen under the seal stays, and what can be sealed is memory,
+  // where fstat has nobody to wait for (a hostile file system could keep it waiting).
+  if (must_be_sealed && !clockpage::detail::is_sealed(file)) {
+    return refuse(&error, CLOCKPAGE_E_UNSEALED, "not sealed against being truncated");
+  }
+  if (fstat(file, &status) != 0) return refuse_system(&error, "fstat", errno);
   if (!S_ISREG(status.st_mode)) {
     return refuse(&error, CLOCKPAGE_E_MAGIC, "not a regular file");
   }
@@ -69,11 +64,28 @@ int map_file(const char* path, std::size_t size, interprocess::mapped_region& ma
                   static_cast<std::uint64_t>(status.st_size), size);
   }
   try {
-    interprocess::mapped_region(file, interprocess::read_only, 0, size).swap(mapping);
+    interprocess::mapped_region(mappable{file}, interprocess::read_only, 0, size).swap(mapping);
   } catch (const interprocess::interprocess_exception& exception) {
     return refuse_system(&error, "mmap", exception.get_native_error());
   }
   return CLOCKPAGE_OK;
+}
+
+bool is_socket(const char* path) {
+  struct stat status {};
+  return stat(path, &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
+// Opens a region's file, or takes it from the socket that bears its name: then it must be sealed,
+// or its owner, who need not be the socket's, could truncate it.
+int open_file(const char* path, bool& must_be_sealed, descriptor& file,
+              clockpage_open_error& error) {
+  file = descriptor(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (file.get() >= 0) return CLOCKPAGE_OK;
+  const int reason = errno;
+  if (reason != ENXIO || !is_socket(path)) return refuse_system(&error, "open", reason);
+  must_be_sealed = true;
+  return clockpage::detail::receive_descriptor(path, file, error);
 }
 
 // Copies the caller's options, of whatever version, into ours.
@@ -88,7 +100,7 @@ int take_options(const clockpage_open_options* from, clockpage_open_options& opt
                   sizeof(options));
   }
   options = *from;
-  if ((options.flags & ~CLOCKPAGE_OPEN_GUEST) != 0) {
+  if ((options.flags & ~(CLOCKPAGE_OPEN_GUEST | CLOCKPAGE_OPEN_SEALED)) != 0) {
     return refuse(&error, CLOCKPAGE_E_ARGUMENT, "options.flags is 0x%" PRIx32, options.flags);
   }
   if (options.format > CLOCKPAGE_FORMAT_SCALED) {
@@ -145,9 +157,12 @@ const clockpage_data_page* page_at(const clockpage_region& region, unsigned form
   return reinterpret_cast<const clockpage_data_page*>(base + entry->offset_bytes);
 }
 
-int open_view(const char* path, clockpage_region& region, clockpage_open_options& options,
+int open_view(clockpage_region& region, clockpage_open_options& options,
               clockpage_open_error& error) {
-  int code = map_file(path, sizeof(clockpage_view_page), region.view, error);
+  const descriptor file(open(options.view, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (file.get() < 0) return refuse_system(&error, "open", errno);
+  int code = map_descriptor(file.get(), sizeof(clockpage_view_page),
+                            (options.flags & CLOCKPAGE_OPEN_SEALED) != 0, region.view, error);
   if (code != CLOCKPAGE_OK) return code;
   clockpage_view_slot slot;
   code = clockpage::detail::read_view(region.view.get_address(), region.view.get_size(),
@@ -158,10 +173,11 @@ int open_view(const char* path, clockpage_region& region, clockpage_open_options
   return check_readable(slot, *page_at(region, slot.format, slot.smear), error);
 }
 
-int open_region(const char* path, clockpage_region& region, const clockpage_open_options& options,
-                clockpage_open_error& error) {
-  int code = map_file(path, CLOCKPAGE_REGION_SIZE, region.region, error);
+int map_region(int file, bool must_be_sealed, clockpage_region& region,
+               const clockpage_open_options& options, clockpage_open_error& error) {
+  int code = map_descriptor(file, CLOCKPAGE_REGION_SIZE, must_be_sealed, region.region, error);
   if (code != CLOCKPAGE_OK) return code;
+  region.sealed = clockpage::detail::is_sealed(file);
   code = clockpage::detail::read_directory(region.region.get_address(), region.region.get_size(),
                                            region.directory, &error);
   if (code != CLOCKPAGE_OK) return code;
@@ -169,33 +185,62 @@ int open_region(const char* path, clockpage_region& region, const clockpage_open
                                                      : check_boot(region.directory, error);
 }
 
-int open_all(const clockpage_open_options* given, std::unique_ptr<clockpage_region>& region,
-             clockpage_open_error& error) {
+// given: the region's descriptor, or -1 to open the file that the options name. `name`: set to
+// what an error is about.
+int open_region(int given, clockpage_region& region, const clockpage_open_options& options,
+                std::string& name, clockpage_open_error& error) {
+  bool must_be_sealed = (options.flags & CLOCKPAGE_OPEN_SEALED) != 0;
+  if (given >= 0) {
+    name = "descriptor " + std::to_string(given);
+    return map_region(given, must_be_sealed, region, options, error);
+  }
+  name = region_path(options);
+  descriptor file;
+  const int code = open_file(name.c_str(), must_be_sealed, file, error);
+  return code != CLOCKPAGE_OK ? code
+                              : map_region(file.get(), must_be_sealed, region, options, error);
+}
+
+int open_all(int given, const clockpage_open_options* given_options,
+             std::unique_ptr<clockpage_region>& region, clockpage_open_error& error) {
   clockpage_open_options options;
-  int code = take_options(given, options, error);
+  int code = take_options(given_options, options, error);
   if (code != CLOCKPAGE_OK) return code;
   region = std::make_unique<clockpage_region>();
-  const std::string path = region_path(options);
-  code = open_region(path.c_str(), *region, options, error);
-  if (code != CLOCKPAGE_OK) {
-    clockpage::detail::name_file(error, path.c_str());
-    return code;
+  std::string name;
+  code = open_region(given, *region, options, name, error);
+  if (code == CLOCKPAGE_OK && options.view != nullptr) {
+    code = open_view(*region, options, error);
+    if (code != CLOCKPAGE_OK) name = options.view;
   }
-  if (options.view != nullptr) {
-    code = open_view(options.view, *region, options, error);
-    if (code != CLOCKPAGE_OK) {
-      clockpage::detail::name_file(error, options.view);
-      return code;
-    }
+  if (code != CLOCKPAGE_OK) {
+    clockpage::detail::name_file(error, name.c_str());
+    return code;
   }
   code = clockpage_reader_init(&region->reader, page_at(*region, options.format, options.smear),
                                sizeof(clockpage_data_page));
   if (code != CLOCKPAGE_OK) {  // valid a moment ago: it is being overwritten
     refuse(&error, code, "%s", clockpage_strerror(code));
-    clockpage::detail::name_file(error, path.c_str());
+    clockpage::detail::name_file(error, name.c_str());
     return code;
   }
   return accept(&error);
+}
+
+// Opening for C: nothing is thrown, *region is written only on success.
+int open_for_c(int given, const clockpage_open_options* options, clockpage_region** region,
+               clockpage_open_error& error) {
+  if (region == nullptr) return refuse(&error, CLOCKPAGE_E_ARGUMENT, "region is null");
+  try {
+    std::unique_ptr<clockpage_region> opened;
+    const int code = open_all(given, options, opened, error);
+    if (code == CLOCKPAGE_OK) *region = opened.release();
+    return code;
+  } catch (const std::bad_alloc&) {
+    return refuse_system(&error, "opening the region", ENOMEM);
+  } catch (...) {
+    return refuse_system(&error, "opening the region", EINVAL);
+  }
 }
 
 }  // namespace
@@ -205,18 +250,22 @@ int clockpage_open(const clockpage_open_options* options, clockpage_region** reg
   clockpage_open_error local{};
   clockpage_open_error& detail = error != nullptr ? *error : local;
   accept(&detail);
-  if (region == nullptr) return refuse(&detail, CLOCKPAGE_E_ARGUMENT, "region is null");
-  try {
-    std::unique_ptr<clockpage_region> opened;
-    const int code = open_all(options, opened, detail);
-    if (code == CLOCKPAGE_OK) *region = opened.release();
-    return code;
-  } catch (const std::bad_alloc&) {
-    return refuse_system(&detail, "opening the region", ENOMEM);
-  } catch (...) {
-    return refuse_system(&detail, "opening the region", EINVAL);
-  }
+  return open_for_c(-1, options, region, detail);
 }
+
+int clockpage_open_fd(int fd, const clockpage_open_options* options, clockpage_region** region,
+                      clockpage_open_error* error) {
+  clockpage_open_error local{};
+  clockpage_open_error& detail = error != nullptr ? *error : local;
+  accept(&detail);
+  if (fd < 0) return refuse(&detail, CLOCKPAGE_E_ARGUMENT, "fd is %d", fd);
+  if (options != nullptr && options->size == sizeof(*options) && options->directory != nullptr) {
+    return refuse(&detail, CLOCKPAGE_E_ARGUMENT, "options.directory is set beside a descriptor");
+  }
+  return open_for_c(fd, options, region, detail);
+}
+
+int clockpage_is_sealed(const clockpage_region* region) { return region->sealed ? 1 : 0; }
 
 void clockpage_close(clockpage_region* region) { delete region; }
 

@@ -37,6 +37,8 @@ const char* clockpage_strerror(int code) {
       return "a system call failed";
     case CLOCKPAGE_E_VIEW:
       return "the view cannot be read through by this version";
+    case CLOCKPAGE_E_UNSEALED:
+      return "not sealed: its owner could truncate it under its readers";
     default:
       return "unknown error";
   }

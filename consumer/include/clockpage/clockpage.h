@@ -9,9 +9,11 @@
  * writes to a region. A handle is constant once opened: threads may share it, and every
  * function but clockpage_close may be called on it concurrently.
  *
- * A region file that is *truncated while it is mapped* raises SIGBUS in whoever reads it
+ * A region *file* that is truncated while it is mapped raises SIGBUS in whoever reads it
  * next: that is the operating system's rule and no reader can check for it. clockpaged
  * never truncates or re-creates a region under its readers; do not edit the file by hand.
+ * Who does not trust the file's owner with that wants sealed memory, which nobody can
+ * shrink: `clockpaged --sealed`, and CLOCKPAGE_OPEN_SEALED to be sure of it.
  */
 #ifndef CLOCKPAGE_CLOCKPAGE_H
 #define CLOCKPAGE_CLOCKPAGE_H
@@ -31,11 +33,27 @@ extern "C" {
 #define CLOCKPAGE_REGION_FILE        "region"
 
 /* Errors of opening, beside those of reader.h. */
-#define CLOCKPAGE_E_VIEW -23 /* the view cannot be read through by this version */
+#define CLOCKPAGE_E_VIEW     -23 /* the view cannot be read through by this version */
+#define CLOCKPAGE_E_UNSEALED -24 /* its owner could truncate it under its readers */
 
 /* clockpage_open_options.flags */
 /* The region is another machine's, the host's: do not compare its boot id with ours. */
 #define CLOCKPAGE_OPEN_GUEST 0x1u
+/* Only memory that is sealed against shrinking (F_SEAL_SHRINK of fcntl(2)): reading it
+ * cannot raise SIGBUS because somebody truncated it. Holds for a view as well. A region
+ * that comes over a socket must be sealed in any case. */
+#define CLOCKPAGE_OPEN_SEALED 0x2u
+
+/* What a region's socket sends with the descriptor, one packet: section 9 of the spec. */
+#define CLOCKPAGE_HANDOVER_MAGIC    "CLKPGFDS"
+#define CLOCKPAGE_HANDOVER_VERSION  1
+#define CLOCKPAGE_HANDOVER_LIMIT_MS 2000 /* the longest that opening waits for a socket */
+
+struct clockpage_handover {
+	uint8_t magic[8];     /* CLOCKPAGE_HANDOVER_MAGIC */
+	uint32_t version;     /* CLOCKPAGE_HANDOVER_VERSION */
+	uint32_t region_size; /* CLOCKPAGE_REGION_SIZE */
+};
 
 /* A mapped region, and a view if one was asked for. Opaque. */
 struct clockpage_region;
@@ -70,14 +88,30 @@ struct clockpage_open_error {
  * it "now" is right only where the CPU's counter is scaled so (a guest); elsewhere use
  * clockpage_at with clockpage_scale_counter.
  *
- * Returns 0, CLOCKPAGE_E_ARGUMENT, CLOCKPAGE_E_SYSTEM (open, mmap), or what the files
- * are refused for: CLOCKPAGE_E_{SIZE,MAGIC,VERSION,LAYOUT,COUNTER,STALE,VIEW}. A view
+ * Where the region's name is a socket (clockpaged --sealed), the memory is taken from the
+ * process behind it: a read-only descriptor, closed again once it is mapped. That process
+ * may be hostile: opening takes CLOCKPAGE_HANDOVER_LIMIT_MS at most, and memory that is not
+ * sealed is refused. The mapping stays whatever becomes of socket and process.
+ *
+ * Returns 0, CLOCKPAGE_E_ARGUMENT, CLOCKPAGE_E_SYSTEM (open, connect, mmap; ETIMEDOUT and
+ * ECONNRESET: the socket gave no answer), or what the files are refused for:
+ * CLOCKPAGE_E_{SIZE,MAGIC,VERSION,LAYOUT,COUNTER,STALE,VIEW,UNSEALED}. A view
  * whose guest counter is not the counter of the page it names, or that has offsets, is
  * CLOCKPAGE_E_VIEW: it is refused, never ignored. A view is looked at when it is opened
  * only: this version does not notice that it changes afterwards. */
 CLOCKPAGE_EXPORT int clockpage_open(const struct clockpage_open_options *options,
 				    struct clockpage_region **region,
 				    struct clockpage_open_error *error);
+
+/* As clockpage_open, of a region that the caller has a descriptor of, readable at least: an
+ * inherited one, or one that came over a socket of the caller's own. It is neither kept nor
+ * closed: the caller may close it at once. options->directory must be NULL. */
+CLOCKPAGE_EXPORT int clockpage_open_fd(int fd, const struct clockpage_open_options *options,
+				       struct clockpage_region **region,
+				       struct clockpage_open_error *error);
+
+/* 1: the region is memory that nobody can shrink; 0: a file that its owner could truncate. */
+CLOCKPAGE_EXPORT int clockpage_is_sealed(const struct clockpage_region *region);
 
 /* Unmaps. Readers and pages obtained from the handle are invalid afterwards. NULL is fine. */
 CLOCKPAGE_EXPORT void clockpage_close(struct clockpage_region *region);

@@ -38,7 +38,8 @@ struct open_options {
 	std::string view{};
 	std::uint8_t format = CLOCKPAGE_FORMAT_UNSCALED;
 	bool smeared = false;
-	bool guest = false; // CLOCKPAGE_OPEN_GUEST
+	bool guest = false;  // CLOCKPAGE_OPEN_GUEST
+	bool sealed = false; // CLOCKPAGE_OPEN_SEALED
 };
 
 namespace detail
@@ -80,13 +81,7 @@ class region
 	// Never throws: an empty region and the error, or the region and a clear error.
 	static region open(const open_options &options, clockpage_open_error &error) noexcept
 	{
-		clockpage_open_options c_options{};
-		c_options.size = sizeof(c_options);
-		c_options.directory = c_string(options.directory);
-		c_options.view = c_string(options.view);
-		c_options.flags = options.guest ? CLOCKPAGE_OPEN_GUEST : 0u;
-		c_options.format = options.format;
-		c_options.smear = options.smeared ? 1 : 0;
+		const clockpage_open_options c_options = c_form(options);
 		region opened{withdrawn_reader()};
 		if (clockpage_open(&c_options, &opened.handle_, &error) == CLOCKPAGE_OK)
 			opened.reader_ = *clockpage_reader_of(opened.handle_);
@@ -99,6 +94,17 @@ class region
 		error.clear();
 		if (detail.code != CLOCKPAGE_OK)
 			error = make_error_code(static_cast<errc>(detail.code));
+		return opened;
+	}
+
+	// The same, of a descriptor: see clockpage_open_fd. options.directory must be empty.
+	static region open_fd(int fd, const open_options &options,
+			      clockpage_open_error &error) noexcept
+	{
+		const clockpage_open_options c_options = c_form(options);
+		region opened{withdrawn_reader()};
+		if (clockpage_open_fd(fd, &c_options, &opened.handle_, &error) == CLOCKPAGE_OK)
+			opened.reader_ = *clockpage_reader_of(opened.handle_);
 		return opened;
 	}
 
@@ -140,6 +146,18 @@ class region
 	static const char *c_string(const std::string &text) noexcept
 	{
 		return text.empty() ? nullptr : text.c_str();
+	}
+	static clockpage_open_options c_form(const open_options &options) noexcept
+	{
+		clockpage_open_options c_options{};
+		c_options.size = sizeof(c_options);
+		c_options.directory = c_string(options.directory);
+		c_options.view = c_string(options.view);
+		c_options.flags = (options.guest ? CLOCKPAGE_OPEN_GUEST : 0u) |
+				  (options.sealed ? CLOCKPAGE_OPEN_SEALED : 0u);
+		c_options.format = options.format;
+		c_options.smear = options.smeared ? 1 : 0;
+		return c_options;
 	}
 	static clockpage_reader withdrawn_reader() noexcept
 	{

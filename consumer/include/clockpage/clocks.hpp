@@ -37,6 +37,7 @@ enum class errc : int {
 	stale = CLOCKPAGE_E_STALE,
 	system = CLOCKPAGE_E_SYSTEM,
 	view = CLOCKPAGE_E_VIEW,
+	unsealed = CLOCKPAGE_E_UNSEALED,
 };
 
 // The category of all error codes here; its messages are clockpage_strerror's.

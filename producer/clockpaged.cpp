@@ -9,17 +9,21 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstring>
 #include <fstream>
 #include <memory>
 
+#include "bus_error.hpp"
 #include "host_sources.hpp"
 #include "identity.hpp"
+#include "keeper.hpp"
 #include "options.hpp"
 #include "publisher.hpp"
 #include "region.hpp"
+#include "say.hpp"
 #include "sim_source.hpp"
 
 namespace clockpage::producer {
@@ -34,12 +38,6 @@ void catch_signals() {
   action.sa_handler = request_stop;  // without SA_RESTART: the sleep must end
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
-}
-
-template <typename... Args>
-void say(const Options& options, fmt::format_string<Args...> format, Args&&... args) {
-  if (options.quiet) return;
-  fmt::print(stderr, "clockpaged: {}\n", fmt::format(format, std::forward<Args>(args)...));
 }
 
 struct Failure : std::runtime_error {
@@ -184,26 +182,52 @@ struct OpenedRegion {
   bool adopted;
 };
 
+// The region by the name that messages have for it.
+std::string region_name(const Options& options) {
+  return options.region_fd ? fmt::format("descriptor {}", *options.region_fd)
+                           : options.directory + "/region";
+}
+
+ExistingRegion inspect_region(const Options& options, const Id& boot_id,
+                              const CounterIdentity& counter, const Source& source) {
+  const auto name = source.source->name();
+  const std::uint64_t now = source.counter->read();
+  return options.region_fd ? Region::inspect_memory(*options.region_fd, boot_id, counter, name, now)
+                           : Region::inspect(options.directory, boot_id, counter, name, now);
+}
+
+// A file's name can be given to a new region. Memory has no name, and its readers no way back.
+void refuse_to_replace_memory(const Options& options, ExistingRegion existing) {
+  if (!options.region_fd) return;
+  if (existing == ExistingRegion::revoked)
+    throw Failure(region_name(options) + ": was revoked: a new region needs new memory");
+  Region::adopt_memory(*options.region_fd).revoke();
+  throw Failure(region_name(options) +
+                ": is of an earlier boot and is revoked: a new region needs new memory");
+}
+
 OpenedRegion open_region(const Options& options, Source& source, CounterIdentity& counter) {
   const Id boot_id = read_boot_id();
-  const ExistingRegion existing = Region::inspect(options.directory, boot_id, counter,
-                                                  source.source->name(), source.counter->read());
+  const ExistingRegion existing = inspect_region(options, boot_id, counter, source);
   if (existing == ExistingRegion::adoptable) {
-    Region region = Region::adopt(options.directory);
+    Region region = options.region_fd ? Region::adopt_memory(*options.region_fd)
+                                      : Region::adopt(options.directory);
     // All lines go on in the terms they were begun in.
     counter.frequency_hz = region.directory().counter_frequency_hz;
-    say(options, "adopts {}/region", options.directory);
+    say(options, "adopts {}", region_name(options));
     if (auto* sim = dynamic_cast<SimSource*>(source.source.get()))
       continue_simulation(*sim, *region.pages()[0]);
     return {std::move(region), true};
   }
-  if (existing == ExistingRegion::revoked)
-    say(options, "{}/region was revoked and is replaced", options.directory);
-  if (existing == ExistingRegion::earlier_boot)
-    say(options, "{}/region is of an earlier boot and is replaced", options.directory);
-  return {
-      Region::create(options.directory, first_image(source, counter, boot_id, options.publisher)),
-      false};
+  if (existing != ExistingRegion::none) {
+    refuse_to_replace_memory(options, existing);
+    say(options, "{} {} and is replaced", region_name(options),
+        existing == ExistingRegion::revoked ? "was revoked" : "is of an earlier boot");
+  }
+  const auto image = first_image(source, counter, boot_id, options.publisher);
+  return {options.region_fd ? Region::create_in_memory(*options.region_fd, image)
+                            : Region::create(options.directory, image),
+          false};
 }
 
 const char* status_name(std::uint8_t status) {
@@ -249,15 +273,15 @@ int publish_until_stopped(const Options& options, Publisher& publisher, const Re
       // Who publishes in a file that nobody can open any more publishes for nobody new.
       if (!region.has_its_name()) {
         publisher.revoke(CLOCKPAGE_REVOKED_REPLACED);
-        throw Failure(fmt::format(
-            "{}/region: was removed or replaced while it was published; its pages are revoked",
-            options.directory));
+        throw Failure(
+            fmt::format("{}: was removed or replaced while it was published; its pages are revoked",
+                        region_name(options)));
       }
     }
     switch (publisher.step()) {
       case StepResult::second_writer:
         throw Failure(
-            fmt::format("{}/region: another producer writes to it; stopping", options.directory));
+            fmt::format("{}: another producer writes to it; stopping", region_name(options)));
       case StepResult::counter_untrusted:
         throw Failure(
             "the CPU's counter can no longer be trusted (it went back, or the kernel has left it): "
@@ -276,24 +300,49 @@ int publish_until_stopped(const Options& options, Publisher& publisher, const Re
   return kExitOk;
 }
 
-int run(const Options& options) {
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of write, not a death
+int publish(const Options& options) {
   if (const auto defect = counter_defect()) throw Failure(*defect);
   refuse_distrusted_counter();
   const ProducerLock lock(options.directory);
   Source source = options.source == "sim" ? make_sim_source(options) : make_host_source(options);
   CounterIdentity counter = identify_counter();
   counter.frequency_hz = source.frequency_hz;
+  explain_bus_errors("clockpaged", region_name(options));
   OpenedRegion opened = open_region(options, source, counter);
   become_realtime(options);
   catch_signals();
   Publisher publisher(opened.region.pages(), *source.counter, *source.source, counter.frequency_hz,
                       counter.quantum_ticks, options.publisher, opened.adopted);
-  say(options, "publishes {}/region; source {}: {}; counter {} kHz, quantum {}", options.directory,
+  say(options, "publishes {}; source {}: {}; counter {} kHz, quantum {}", region_name(options),
       source.source->name(), source.source->description(), counter.frequency_hz / 1000,
       counter.quantum_ticks);
   return publish_until_stopped(options, publisher, opened.region, *source.counter,
                                counter.frequency_hz);
+}
+
+template <typename Body>
+int report_failure(const Body& body) {
+  try {
+    return body();
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "clockpaged: {}\n", e.what());
+    return kExitRuntime;
+  }
+}
+
+int run(const Options& options) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of write, not a death
+  if (!options.sealed) return publish(options);
+  const auto begin = std::chrono::steady_clock::now();
+  return keep_region(options, [&](int memory) {
+    Options writer = options;
+    writer.region_fd = memory;
+    // --for counts from the first writer's beginning.
+    const std::chrono::duration<double> before = std::chrono::steady_clock::now() - begin;
+    if (writer.for_seconds > 0)
+      writer.for_seconds = std::max(writer.for_seconds - before.count(), 1e-3);
+    return report_failure([&] { return publish(writer); });
+  });
 }
 
 }  // namespace
@@ -303,10 +352,5 @@ int main(int argc, char** argv) {
   using namespace clockpage::producer;
   const ParsedOptions parsed = parse_options(argc, argv);
   if (!parsed.options) return parsed.exit_code;
-  try {
-    return run(*parsed.options);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "clockpaged: {}\n", e.what());
-    return kExitRuntime;
-  }
+  return report_failure([&] { return run(*parsed.options); });
 }

@@ -19,6 +19,18 @@ struct Durations {
 void add_options(CLI::App& app, Options& o, Durations& d) {
   app.add_option("--dir", o.directory,
                  "Directory of the region (default: $CLOCKPAGE_DIR, else /run/clockpage)");
+  app.add_flag(
+      "--sealed", o.sealed,
+      "Publish in sealed memory, which nobody can truncate under its readers, instead of in "
+      "a file; a parent process keeps it when the writer dies, starts another one and hands "
+      "it over the socket DIR/region");
+  app.add_option(
+         "--region-fd", o.region_fd,
+         "Publish in this inherited memory instead of in a file: 32768 bytes, sealed against "
+         "shrinking, zeroed or with a region to go on with. Whoever passes it keeps it and "
+         "hands it to readers; with --sealed clockpaged does")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1 << 20).description(""));
   app.add_option("--source", o.source,
                  "Clock to follow: auto (vvar, else bracket), vvar, bracket, sim")
       ->check(CLI::IsMember({"auto", "vvar", "bracket", "sim"}))

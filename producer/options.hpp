@@ -12,7 +12,9 @@ namespace clockpage::producer {
 
 struct Options {
   std::string directory;
-  std::string source = "auto";  // auto, vvar, bracket, sim
+  bool sealed = false;           // keep the region in sealed memory, hand it over a socket
+  std::optional<int> region_fd;  // publish in this memory instead of a file
+  std::string source = "auto";   // auto, vvar, bracket, sim
   PublisherConfig publisher;
   std::string realtime_priority = "auto";  // auto, none, or 1 to 99
   double for_seconds = 0;                  // 0: until a signal

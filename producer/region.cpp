@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "region_memory.hpp"
+
 namespace clockpage::producer {
 
 namespace {
@@ -87,6 +89,24 @@ class TemporaryName {
  private:
   fs::path path_;
 };
+
+// An open file in the shape that mapped_region takes.
+struct Mappable {
+  int fd;
+  [[nodiscard]] bip::mapping_handle_t get_mapping_handle() const noexcept {
+    return bip::ipcdetail::mapping_handle_from_file_handle(fd);
+  }
+};
+
+fs::path memory_name(int fd) { return fmt::format("descriptor {}", fd); }
+
+bip::mapped_region map_memory(int fd, bip::mode_t mode) {
+  try {
+    return {Mappable{fd}, mode, 0, CLOCKPAGE_REGION_SIZE};
+  } catch (const bip::interprocess_exception& e) {
+    fail(memory_name(fd), fmt::format("cannot be mapped: {}", e.what()));
+  }
+}
 
 template <std::size_t N>
 void copy_magic(std::uint8_t (&magic)[CLOCKPAGE_MAGIC_SIZE], const char (&text)[N]) {
@@ -308,6 +328,25 @@ void check_pages(const fs::path& path, const clockpage_directory_page& directory
     fail(path, fmt::format("is not a region that can be adopted: {}; left as it is", wrong));
 }
 
+// What a mapped file or memory is. Throws RegionError if it is nothing that a producer of this
+// counter and source may go on with or replace.
+ExistingRegion judge(const fs::path& path, const bip::mapped_region& mapped, const Id& boot_id,
+                     const CounterIdentity& counter, std::string_view source, std::uint64_t now) {
+  clockpage_open_error error{};
+  if (clockpage_validate_region(mapped.get_address(), mapped.get_size(), &error) != 0)
+    fail(path, fmt::format("is not a region that can be adopted: {}; left as it is", error.where));
+  const auto& d = *static_cast<const clockpage_directory_page*>(mapped.get_address());
+  if (!std::equal(boot_id.begin(), boot_id.end(), d.boot_id)) return ExistingRegion::earlier_boot;
+  check_counter(path, d, counter);
+  const auto* base = static_cast<const std::byte*>(mapped.get_address());
+  const auto& first =
+      *reinterpret_cast<const clockpage_data_page*>(base + d.data_page[0].offset_bytes);
+  check_source(path, first.diagnostics, source);
+  if (CLOCKPAGE_LOAD(first.revoked) != CLOCKPAGE_REVOKED_NO) return ExistingRegion::revoked;
+  check_pages(path, d, now);
+  return ExistingRegion::adoptable;
+}
+
 }  // namespace
 
 std::vector<std::byte> region_image(const RegionIdentity& identity, std::uint64_t history_ticks,
@@ -327,11 +366,11 @@ std::vector<std::byte> region_image(const RegionIdentity& identity, std::uint64_
   return bytes;
 }
 
-ProducerLock::ProducerLock(const fs::path& directory) {
+ProducerLock::ProducerLock(const fs::path& directory, const char* name) {
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) fail(directory, fmt::format("cannot be created: {}", error.message()));
-  const fs::path path = directory / "lock";
+  const fs::path path = directory / name;
   // Nobody else's to open: who can read a file can lock it, and keep a producer from starting.
   fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd_ < 0) fail_errno(path, "cannot be opened", errno);
@@ -357,7 +396,12 @@ ProducerLock::ProducerLock(const fs::path& directory) {
   }
 }
 
-ProducerLock::~ProducerLock() { close(fd_); }
+ProducerLock::~ProducerLock() { leave_to_parent(); }
+
+void ProducerLock::leave_to_parent() noexcept {
+  if (fd_ >= 0) close(fd_);
+  fd_ = -1;
+}
 
 ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
                                const CounterIdentity& counter, std::string_view source,
@@ -372,21 +416,7 @@ ExistingRegion Region::inspect(const fs::path& directory, const Id& boot_id,
   if (status.st_size != CLOCKPAGE_REGION_SIZE)
     fail(path, fmt::format("is not a region: {} bytes instead of {}; left as it is", status.st_size,
                            CLOCKPAGE_REGION_SIZE));
-  const MappedFile file = map(path, bip::read_only);
-  const bip::mapped_region& mapped = file.map;
-  clockpage_open_error error{};
-  if (clockpage_validate_region(mapped.get_address(), mapped.get_size(), &error) != 0)
-    fail(path, fmt::format("is not a region that can be adopted: {}; left as it is", error.where));
-  const auto& d = *static_cast<const clockpage_directory_page*>(mapped.get_address());
-  if (!std::equal(boot_id.begin(), boot_id.end(), d.boot_id)) return ExistingRegion::earlier_boot;
-  check_counter(path, d, counter);
-  const auto* base = static_cast<const std::byte*>(mapped.get_address());
-  const auto& first =
-      *reinterpret_cast<const clockpage_data_page*>(base + d.data_page[0].offset_bytes);
-  check_source(path, first.diagnostics, source);
-  if (CLOCKPAGE_LOAD(first.revoked) != CLOCKPAGE_REVOKED_NO) return ExistingRegion::revoked;
-  check_pages(path, d, now);
-  return ExistingRegion::adoptable;
+  return judge(path, map(path, bip::read_only).map, boot_id, counter, source, now);
 }
 
 Region Region::create(const fs::path& directory, std::span<const std::byte> image) {
@@ -400,11 +430,7 @@ Region Region::create(const fs::path& directory, std::span<const std::byte> imag
     if (!write_all(file.get(), image)) fail_errno(temporary.path(), "cannot be written", errno);
     (void)fchmod(file.get(), 0644);  // readers of every user, whatever the umask
   }
-  if (access(path.c_str(), F_OK) == 0) {
-    Region old = adopt(directory);
-    for (clockpage_data_page* page : old.pages())
-      PageWriter(*page).revoke(CLOCKPAGE_REVOKED_REPLACED);
-  }
+  if (access(path.c_str(), F_OK) == 0) adopt(directory).revoke();
   if (rename(temporary.path().c_str(), path.c_str()) != 0)
     fail_errno(path, "cannot be given its name", errno);
   return adopt(directory);
@@ -417,10 +443,38 @@ Region Region::adopt(const fs::path& directory) {
 }
 
 bool Region::has_its_name() const noexcept {
+  if (path_.empty()) return true;  // memory: it never had one
   struct stat status {};
   if (lstat(path_.c_str(), &status) != 0)
     return errno != ENOENT && errno != ENOTDIR;  // otherwise it cannot be told
   return status.st_dev == id_.device && status.st_ino == id_.inode;
+}
+
+ExistingRegion Region::inspect_memory(int fd, const Id& boot_id, const CounterIdentity& counter,
+                                      std::string_view source, std::uint64_t now) {
+  check_region_memory(fd);
+  const auto mapped = map_memory(fd, bip::read_only);
+  const auto* magic = static_cast<const std::uint64_t*>(mapped.get_address());
+  if (CLOCKPAGE_LOAD(*magic) == 0) return ExistingRegion::none;
+  return judge(memory_name(fd), mapped, boot_id, counter, source, now);
+}
+
+Region Region::create_in_memory(int fd, std::span<const std::byte> image) {
+  static_assert(CLOCKPAGE_MAGIC_SIZE == sizeof(std::uint64_t));
+  auto mapped = map_memory(fd, bip::read_write);
+  auto* to = static_cast<std::byte*>(mapped.get_address());
+  std::memcpy(to + CLOCKPAGE_MAGIC_SIZE, image.data() + CLOCKPAGE_MAGIC_SIZE,
+              image.size() - CLOCKPAGE_MAGIC_SIZE);
+  std::uint64_t magic = 0;
+  std::memcpy(&magic, image.data(), sizeof magic);
+  __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), magic, __ATOMIC_RELEASE);
+  return Region({}, std::move(mapped), {});
+}
+
+Region Region::adopt_memory(int fd) { return Region({}, map_memory(fd, bip::read_write), {}); }
+
+void Region::revoke() noexcept {
+  for (clockpage_data_page* page : pages()) PageWriter(*page).revoke(CLOCKPAGE_REVOKED_REPLACED);
 }
 
 clockpage_directory_page& Region::directory() const noexcept {

@@ -45,11 +45,15 @@ std::vector<std::byte> region_image(const RegionIdentity& identity, std::uint64_
 // A file that says that a producer is at work: locked while it lives, close-on-exec.
 class ProducerLock {
  public:
-  // Makes the directory if need be. Throws RegionError; also if another producer holds it.
-  explicit ProducerLock(const std::filesystem::path& directory);
+  // directory/name; makes the directory if need be. Throws RegionError; also if another producer
+  // holds it.
+  explicit ProducerLock(const std::filesystem::path& directory, const char* name = "lock");
   ~ProducerLock();
   ProducerLock(const ProducerLock&) = delete;
   ProducerLock& operator=(const ProducerLock&) = delete;
+
+  // For a child process, which has inherited it: without this the lock lives as long as both.
+  void leave_to_parent() noexcept;
 
  private:
   int fd_ = -1;
@@ -80,8 +84,21 @@ class Region {
   static Region adopt(const std::filesystem::path& directory);
 
   // Whether the mapped file is still the one that readers find: false once it was removed or
-  // another took its name. One system call. True where that cannot be told.
+  // another took its name. One system call. True where that cannot be told, and for memory.
   [[nodiscard]] bool has_its_name() const noexcept;
+
+  // The same for memory that somebody else owns: `fd` is sealed (region_memory.hpp), and neither
+  // closed nor kept. none: not begun, or never completed. Memory cannot be replaced by its name:
+  // a region of an earlier boot, and a revoked one, are the end of it.
+  static ExistingRegion inspect_memory(int fd, const Id& boot_id, const CounterIdentity& counter,
+                                       std::string_view source, std::uint64_t now);
+  // Writes `image` into it; what makes it a region comes last, so that a reader that has the
+  // memory already sees a region or none, and a writer that dies meanwhile leaves none.
+  static Region create_in_memory(int fd, std::span<const std::byte> image);
+  static Region adopt_memory(int fd);
+
+  // Withdraws every page: readers are to map anew.
+  void revoke() noexcept;
 
   [[nodiscard]] clockpage_directory_page& directory() const noexcept;
   [[nodiscard]] std::array<clockpage_data_page*, CLOCKPAGE_DATA_PAGE_COUNT> pages() const noexcept;

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <thread>
 
+#include "bus_error.hpp"
 #include "exit_code.hpp"
 
 namespace clockpage::tool {
@@ -37,6 +38,7 @@ void Children::start(const std::function<void()>& body) {
   if (getppid() != parent) _exit(1);  // it died before that
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
+  leave_bus_errors_to_the_parent();
   body();
   _exit(0);
 }
@@ -51,8 +53,11 @@ std::string Children::crashed() const {
   for (const Child& child : children_) {
     if (!poll(child) || child.wait_status == 0) continue;
     if (WIFSIGNALED(child.wait_status))
-      return fmt::format("process {} was ended by signal {} ({})", child.pid,
-                         WTERMSIG(child.wait_status), strsignal(WTERMSIG(child.wait_status)));
+      return fmt::format("process {} was ended by signal {} ({}){}", child.pid,
+                         WTERMSIG(child.wait_status), strsignal(WTERMSIG(child.wait_status)),
+                         WTERMSIG(child.wait_status) == SIGBUS
+                             ? ": was the file truncated while it was mapped?"
+                             : "");
     return fmt::format("process {} ended with exit code {}", child.pid,
                        WEXITSTATUS(child.wait_status));
   }

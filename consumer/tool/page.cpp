@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "bus_error.hpp"
 #include "exit_code.hpp"
 #include "format.hpp"
 
@@ -49,11 +50,13 @@ Page Page::open(const std::string& directory) {
   options.directory = directory.c_str();
   clockpage_open_error error = {};
   clockpage_region* region = nullptr;
+  explain_bus_errors("clockpage", directory + "/" CLOCKPAGE_REGION_FILE);
   if (clockpage_open(&options, &region, &error) != 0) throw Failure("", error.where);
 
   Page page;
   page.region_.reset(region);
   page.file_ = directory + "/" CLOCKPAGE_REGION_FILE;
+  page.sealed_ = clockpage_is_sealed(region) != 0;
   page.directory_ = clockpage_directory_of(region);
   page.unscaled_ = reader_of(region, CLOCKPAGE_FORMAT_UNSCALED, page.file_);
   page.scaled_ = reader_of(region, CLOCKPAGE_FORMAT_SCALED, page.file_);

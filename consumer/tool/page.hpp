@@ -23,10 +23,13 @@ struct NewestSegment {
 /// read through the unsmeared pages. Constant once open: threads may share it.
 class Page {
  public:
-  /// Throws Failure with the library's line.
+  /// Throws Failure with the library's line. From here on the process explains a file that is
+  /// truncated while it is mapped, and exits 1.
   static Page open(const std::string& directory);
 
   const std::string& file() const { return file_; }
+  /// Nobody can truncate it under us.
+  bool sealed() const { return sealed_; }
   const clockpage_directory_page& directory() const { return *directory_; }
   const clockpage_reader& unscaled() const { return unscaled_; }
   /// Input: scaled_counter(). Not meant for `now` on a host.
@@ -56,6 +59,7 @@ class Page {
   };
   std::unique_ptr<clockpage_region, Close> region_;
   std::string file_;
+  bool sealed_ = false;
   const clockpage_directory_page* directory_ = nullptr;
   clockpage_reader unscaled_ = {};
   clockpage_reader scaled_ = {};

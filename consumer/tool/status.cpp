@@ -96,7 +96,8 @@ std::string why(const State& state) {
 
 void print_region(const Page& page) {
   const clockpage_directory_page& directory = page.directory();
-  fmt::print("region        {}\n", page.file());
+  fmt::print("region        {} ({})\n", page.file(),
+             page.sealed() ? "sealed memory" : "a file: its owner could truncate it");
   fmt::print("              ABI {}.{}, generation {:016x}\n", directory.abi_major,
              directory.abi_minor, directory.generation);
   fmt::print("host          {}\n", uuid_text(directory.host_id));
@@ -170,6 +171,7 @@ Json json_of(const Page& page, const State& state) {
   const clockpage_segment& segment = state.newest.segment;
   Json json;
   json["file"] = page.file();
+  json["sealed"] = page.sealed();
   json["status"] = status_name(state.status());
   json["reason"] = reason_name(segment.reason);
   json["why"] = why(state);

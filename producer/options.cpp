@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 
+#include "number_option.hpp"
+
 namespace clockpage::producer {
 
 namespace {
@@ -57,7 +59,7 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
       })
       ->capture_default_str();
   app.add_option("--for", o.for_seconds, "End after this many seconds (default: run until SIGTERM)")
-      ->check(CLI::Range(0.001, 1e9).description(""));
+      ->check(number_within(0.001, 1e9).description(""));
   app.add_flag("--quiet", o.quiet, "Report errors only");
   app.add_option("--sim-seed", o.sim_seed, "sim: seed of the script")->capture_default_str();
   app.add_option("--sim-max-frequency-ppb", o.sim_max_frequency_ppb,
@@ -66,24 +68,24 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
       ->capture_default_str();
   app.add_option("--sim-change-interval-s", o.sim_change_interval_s,
                  "sim: mean time between changes")
-      ->check(CLI::Range(0.001, 1e6))
+      ->check(number_within(0.001, 1e6))
       ->capture_default_str();
   app.add_option("--sim-steps-per-hour", o.sim_steps_per_hour, "sim: steps of REALTIME")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(number_within(0.0, 1e6))
       ->capture_default_str();
   CLI::Option* step = app.add_option("--sim-step-s", o.sim_step_s,
                                      "sim: one step of REALTIME, forwards or backwards")
-                          ->check(CLI::Range(-1e6, 1e6));
+                          ->check(number_within(-1e6, 1e6));
   app.add_option("--sim-step-at-s", o.sim_step_at_s, "sim: when, after the start")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(number_within(0.0, 1e6))
       ->needs(step)
       ->capture_default_str();
   CLI::Option* suspend =
       app.add_option("--sim-suspend-s", o.sim_suspend_s,
                      "sim: one suspend of this length; MONOTONIC and RAW stand still for it")
-          ->check(CLI::Range(0.0, 1e6));
+          ->check(number_within(0.0, 1e6));
   app.add_option("--sim-suspend-at-s", o.sim_suspend_at_s, "sim: when it ends, after the start")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(number_within(0.0, 1e6))
       ->needs(suspend)
       ->capture_default_str();
 }

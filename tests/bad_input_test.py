@@ -393,9 +393,13 @@ class BadInputTest(unittest.TestCase):
             self.refused(DAEMON, "--source", "sim", when, "7", code=2, naming=when)
 
     def test_a_bad_value_is_a_usage_error_that_names_its_option(self):
-        for value in ("abc", "-1", ""):
-            with self.subTest(value):
-                self.refused(TOOL, "watch", "--dir", self.dir, "--for", value, code=2, naming="--for")
+        simulated = [(DAEMON, "--source", "sim", f"--sim-{name}")
+                     for name in ("change-interval-s", "steps-per-hour", "step-s", "suspend-s")]
+        limits = [(TOOL, "compare", f"--max-{name}-ns") for name in ("median", "p999")]
+        for value in ("abc", "-1e7", "", "nan", "inf"):
+            for *command, option in ((TOOL, "watch", "--for"), (DAEMON, "--for"), *limits, *simulated):
+                with self.subTest(option, value=value):
+                    self.refused(*command, "--dir", self.dir, option, value, code=2, naming=option)
 
     def test_an_option_without_its_value_is_a_usage_error(self):
         self.refused(TOOL, "read", "--dir", code=2, naming="--dir")

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What fuzz targets share: the input as a stream, memory with an inaccessible page behind it, and
-// a check that ends the run. A target is one function, LLVMFuzzerTestOneInput, in foo_fuzz.cpp.
+// What fuzz targets share: the input as a stream or as a command line, memory with an inaccessible
+// page behind it, and a check that ends the run. A target is one function, LLVMFuzzerTestOneInput,
+// in foo_fuzz.cpp.
 #ifndef CLOCKPAGE_TESTS_FUZZ_HPP
 #define CLOCKPAGE_TESTS_FUZZ_HPP
 
@@ -13,7 +14,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iostream>
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
@@ -76,6 +81,55 @@ class GuardedBytes {
   static constexpr std::size_t kPage = 4096;
   std::size_t capacity_;
   std::byte* area_;
+};
+
+// The input as a command line: the arguments, each ended by a newline, behind the program's name.
+class Arguments {
+ public:
+  Arguments(std::string_view program, const std::uint8_t* data, std::size_t size)
+      : words_{std::string(program)} {
+    std::string word;
+    for (std::size_t i = 0; i < size; i++) {
+      if (data[i] == '\n') {
+        words_.push_back(word);
+        word.clear();
+      } else if (data[i] != 0) {
+        word += static_cast<char>(data[i]);
+      }
+    }
+    if (!word.empty()) words_.push_back(word);
+    pointers_.reserve(words_.size() + 1);
+    for (std::string& each : words_) pointers_.push_back(each.data());
+    pointers_.push_back(nullptr);
+  }
+  [[nodiscard]] int count() const { return static_cast<int>(words_.size()); }
+  [[nodiscard]] char** pointers() { return pointers_.data(); }
+
+ private:
+  std::vector<std::string> words_;
+  std::vector<char*> pointers_;
+};
+
+// While it lives, what is said to people goes nowhere: it is not what is tested.
+class Silence {
+ public:
+  Silence() : stderr_(stderr), out_(std::cout.rdbuf(nullptr)), err_(std::cerr.rdbuf(nullptr)) {
+    static std::FILE* const nowhere = std::fopen("/dev/null", "w");
+    CLOCKPAGE_FUZZ_CHECK(nowhere != nullptr);
+    stderr = nowhere;
+  }
+  Silence(const Silence&) = delete;
+  Silence& operator=(const Silence&) = delete;
+  ~Silence() {
+    stderr = stderr_;
+    std::cout.rdbuf(out_);
+    std::cerr.rdbuf(err_);
+  }
+
+ private:
+  std::FILE* stderr_;
+  std::streambuf* out_;
+  std::streambuf* err_;
 };
 
 }  // namespace clockpage::fuzz

@@ -5,6 +5,7 @@
 
 #include "commands.hpp"
 #include "format.hpp"
+#include "number_option.hpp"
 
 namespace clockpage::tool {
 
@@ -20,7 +21,7 @@ void add_common_options(CLI::App& command, CommonOptions& options) {
 void add_for_option(CLI::App& command, std::optional<double>& seconds, const std::string& help) {
   command.add_option("--for", seconds, help)
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.001, 1e9).description(""));
+      ->check(number_within(0.001, 1e9).description(""));
 }
 
 void add_clock_option(CLI::App& command, std::optional<int>& clock, const std::string& help) {

@@ -13,6 +13,7 @@
 #include "exit_code.hpp"
 #include "format.hpp"
 #include "kernel_side.hpp"
+#include "number_option.hpp"
 #include "page.hpp"
 #include "run_control.hpp"
 #include "statistics.hpp"
@@ -226,13 +227,15 @@ void add_compare_command(CLI::App& app, Run& run) {
       ->add_option("--interval-us", options->interval_us,
                    "Mean time between samples, jittered by half of it; 0: no pause [100]")
       ->type_name("US")
-      ->check(CLI::Range(0.0, 1e9).description(""));
+      ->check(number_within(0, 1e9).description(""));
   command
       ->add_option("--max-median-ns", options->max_median_ns,
                    "Exit 1 if the median of |page - kernel| is larger")
-      ->type_name("NS");
+      ->type_name("NS")
+      ->check(number_within(0, 1e18).description(""));
   command->add_option("--max-p999-ns", options->max_p999_ns, "Exit 1 if p99.9 is larger")
-      ->type_name("NS");
+      ->type_name("NS")
+      ->check(number_within(0, 1e18).description(""));
   command->callback([&run, options] { run = [options] { return run_compare(*options); }; });
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What each entry point of the reader costs, beside what it competes with. Pages are in memory,
 // their leases cover the run: no producer is needed. For ratios see reader_ratios.
 #include <benchmark/benchmark.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The reader on random input: bulk conversion against single, and hostile pages. The seed is
 // printed, and CLOCKPAGE_TEST_SEED sets it.
 #include <clockpage/reader.h>

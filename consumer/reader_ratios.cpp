@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What a reading costs, as ratios within one run.
 //
 // Absolute times on a shared or virtual machine wander by tens of per cent within seconds; ratios

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The reader over synthetic pages: which segment, which value, which error, which bounds.
 #include <clockpage/reader.h>
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Synthetic data pages in memory, for the reader's tests and benchmarks.
 #ifndef CLOCKPAGE_CONSUMER_READER_TEST_PAGE_H_
 #define CLOCKPAGE_CONSUMER_READER_TEST_PAGE_H_

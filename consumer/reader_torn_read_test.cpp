@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The reader while a writer on another CPU publishes as fast as it can.
 #include <clockpage/reader.h>
 #include <gtest/gtest.h>

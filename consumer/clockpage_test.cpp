@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "test_pages.hpp"
+#include "test_seed.hpp"
 
 extern "C" int clockpage_c_test_read(const char* directory, int64_t* ns,
                                      clockpage_open_error* error);
@@ -199,9 +200,7 @@ TEST_F(OpenTest, RefusesAZeroedFile) {
 }
 
 TEST_F(OpenTest, RefusesGarbage) {
-  const std::uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  std::mt19937_64 random(seed);
+  std::mt19937_64 random(seed_of_this_test());
   std::vector<std::byte> bytes(CLOCKPAGE_REGION_SIZE);
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
   directory_.write(CLOCKPAGE_REGION_FILE, bytes);

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT
 // The reader on random input: bulk conversion against single, and hostile pages. The seed is
-// printed, and CLOCKPAGE_TEST_SEED sets it.
+// printed, and CLOCKPAGE_SEED sets it.
 #include <clockpage/reader.h>
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cstdint>
-#include <cstdlib>
-#include <iostream>
 #include <random>
 #include <vector>
 
 #include "reader_test_page.h"
+#include "test_seed.hpp"
 
 namespace {
 
@@ -22,13 +21,6 @@ using clockpage::testing::TestPage;
 
 constexpr std::array kClocks = {CLOCKPAGE_REALTIME, CLOCKPAGE_MONOTONIC, CLOCKPAGE_MONOTONIC_RAW,
                                 CLOCKPAGE_BOOTTIME, CLOCKPAGE_TAI,       3};
-
-std::mt19937_64 Random() {
-  const char* given = std::getenv("CLOCKPAGE_TEST_SEED");
-  const std::uint64_t seed = given ? std::strtoull(given, nullptr, 0) : std::random_device{}();
-  std::cout << "CLOCKPAGE_TEST_SEED=" << seed << "\n";
-  return std::mt19937_64(seed);
-}
 
 // A valid ring with random lengths, slopes, leaps, discontinuities; returns its first start.
 std::uint64_t FillRing(TestPage& page, std::mt19937_64& random) {
@@ -55,7 +47,7 @@ std::uint64_t FillRing(TestPage& page, std::mt19937_64& random) {
 }
 
 TEST(AtManyTest, EqualsAtBitForBit) {
-  std::mt19937_64 random = Random();
+  std::mt19937_64 random(clockpage::seed_of_this_test());
   for (unsigned round = 0; round < 3000; round++) {
     TestPage page(static_cast<std::uint8_t>(round % 3 ? 0 : round % 11), 2'000'000'000);
     const std::uint64_t begin = FillRing(page, random);
@@ -151,7 +143,7 @@ void ReadEveryWay(const clockpage_reader& reader, std::uint64_t counter, Outcome
 
 // One million pages; sanitizers see to it that none does harm.
 TEST(HostilePageTest, YieldsAnErrorOrSomeTimeButNeverHarm) {
-  std::mt19937_64 random = Random();
+  std::mt19937_64 random(clockpage::seed_of_this_test());
   TestPage page;
   Outcome outcome;
   std::vector<clockpage_reader> readers;  // one per shift

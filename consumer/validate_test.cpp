@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "test_pages.hpp"
+#include "test_seed.hpp"
 
 namespace clockpage::test {
 namespace {
@@ -226,10 +227,7 @@ TEST(ValidateRegionTest, RefusesNullAndUnalignedBytes) {
 // Random bytes never pass; nor do random bytes in a header that is valid otherwise crash
 // anything, validated or read.
 TEST(ValidateRegionTest, SurvivesGarbage) {
-  const std::uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  RecordProperty("seed", std::to_string(seed));
-  std::mt19937_64 random(seed);
+  std::mt19937_64 random(seed_of_this_test());
   const region_image valid;
   for (int round = 0; round < 200; round++) {
     region_image image = valid;

@@ -5,11 +5,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <iostream>
 #include <random>
 
 #include "../reader_test_page.h"
+#include "../test_seed.hpp"
 #include "line_fit.hpp"
 
 namespace clockpage::tool {
@@ -21,13 +20,6 @@ using clockpage::testing::PeriodFrac;
 using clockpage::testing::TestPage;
 
 constexpr uint64_t kHz = 2'000'000'000;
-
-std::mt19937_64 seeded() {
-  const char* given = std::getenv("CLOCKPAGE_SEED");
-  const uint64_t seed = given ? std::strtoull(given, nullptr, 0) : std::random_device{}();
-  std::cout << "CLOCKPAGE_SEED=" << seed << "\n";
-  return std::mt19937_64(seed);
-}
 
 HistoryPage page_with(uint8_t shift = 0, uint8_t format = CLOCKPAGE_FORMAT_UNSCALED) {
   HistoryPage page = {};
@@ -61,7 +53,7 @@ clockpage_segment random_segment(std::mt19937_64& random, uint8_t shift) {
 }
 
 TEST(ValueOfTest, IsWhatTheReaderGivesBitForBit) {
-  std::mt19937_64 random = seeded();
+  std::mt19937_64 random(seed_of_this_test());
   uint64_t compared = 0;
   for (unsigned round = 0; round < 20'000; round++) {
     const auto shift = static_cast<uint8_t>(random() % 3 ? 0 : random() % 33);
@@ -222,7 +214,7 @@ bool some_line_fits(const std::vector<Range>& ranges) {
 }
 
 TEST(LineFitTest, FindsALineExactlyWhereThereIsOne) {
-  std::mt19937_64 random = seeded();
+  std::mt19937_64 random(seed_of_this_test());
   unsigned fitted = 0, refused = 0;
   for (unsigned round = 0; round < 20'000; round++) {
     const int64_t slope = static_cast<int64_t>(random() % 200) - 50;

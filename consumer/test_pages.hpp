@@ -305,7 +305,7 @@ class temporary_directory {
 
   // Writes a file into it and returns its path.
   std::filesystem::path write(const std::string& name, std::span<const std::byte> bytes) const {
-    const std::filesystem::path file = path_ / name;
+    std::filesystem::path file = path_ / name;
     std::ofstream out(file, std::ios::binary | std::ios::trunc);
     out.write(reinterpret_cast<const char*>(bytes.data()),
               static_cast<std::streamsize>(bytes.size()));

@@ -45,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace clockpage::producer;
   static const bool no_directory = unsetenv("CLOCKPAGE_DIR") == 0;
   CLOCKPAGE_FUZZ_CHECK(no_directory);
-  clockpage::fuzz::Arguments arguments("clockpaged", data, size);
+  clockpage::fuzz::Arguments arguments = clockpage::fuzz::arguments_from("clockpaged", data, size);
   const ParsedOptions parsed = [&] {
     const clockpage::fuzz::Silence silence;
     return parse_options(arguments.count(), arguments.pointers());

@@ -18,6 +18,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -83,25 +84,16 @@ class GuardedBytes {
   std::byte* area_;
 };
 
-// The input as a command line: the arguments, each ended by a newline, behind the program's name.
+// A command line as main() gets it.
 class Arguments {
  public:
-  Arguments(std::string_view program, const std::uint8_t* data, std::size_t size)
-      : words_{std::string(program)} {
-    std::string word;
-    for (std::size_t i = 0; i < size; i++) {
-      if (data[i] == '\n') {
-        words_.push_back(word);
-        word.clear();
-      } else if (data[i] != 0) {
-        word += static_cast<char>(data[i]);
-      }
-    }
-    if (!word.empty()) words_.push_back(word);
+  explicit Arguments(std::vector<std::string> words) : words_(std::move(words)) {
     pointers_.reserve(words_.size() + 1);
     for (std::string& each : words_) pointers_.push_back(each.data());
     pointers_.push_back(nullptr);
   }
+  Arguments(const Arguments&) = delete;
+  Arguments& operator=(const Arguments&) = delete;
   [[nodiscard]] int count() const { return static_cast<int>(words_.size()); }
   [[nodiscard]] char** pointers() { return pointers_.data(); }
 
@@ -109,6 +101,23 @@ class Arguments {
   std::vector<std::string> words_;
   std::vector<char*> pointers_;
 };
+
+// The input as one: the arguments, each ended by a newline, behind the program's name.
+inline Arguments arguments_from(std::string_view program, const std::uint8_t* data,
+                                std::size_t size) {
+  std::vector<std::string> words = {std::string(program)};
+  std::string word;
+  for (std::size_t i = 0; i < size; i++) {
+    if (data[i] == '\n') {
+      words.push_back(word);
+      word.clear();
+    } else if (data[i] != 0) {
+      word += static_cast<char>(data[i]);
+    }
+  }
+  if (!word.empty()) words.push_back(word);
+  return Arguments(std::move(words));
+}
 
 // While it lives, what is said to people goes nowhere: it is not what is tested.
 class Silence {

@@ -10,7 +10,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace clockpage::tool;
-  clockpage::fuzz::Arguments arguments("clockpage", data, size);
+  clockpage::fuzz::Arguments arguments = clockpage::fuzz::arguments_from("clockpage", data, size);
   Run run;
   int code = 0;
   {

@@ -57,11 +57,9 @@ void run_command(unsigned flags, const std::string& directory) {
                                     directory};
   if ((flags & kJson) != 0) words.emplace_back("--json");
   if ((flags & kRequireSync) != 0) words.emplace_back("--require-sync");
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
+  fuzz::Arguments arguments(std::move(words));
   Run run;
-  CLOCKPAGE_FUZZ_CHECK(parse_command_line(static_cast<int>(words.size()), arguments.data(), run) ==
-                       kOk);
+  CLOCKPAGE_FUZZ_CHECK(parse_command_line(arguments.count(), arguments.pointers(), run) == kOk);
   std::string text;
   try {
     Output output;

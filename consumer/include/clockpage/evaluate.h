@@ -267,7 +267,6 @@ clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delt
 			 * lease.pml [5.2.6] */
 			is_now = 0;
 			pass = 0;
-			result.error = CLOCKPAGE_E_BUSY;
 			counter = clockpage_counter_ordered();
 			result.error = CLOCKPAGE_E_BUSY; /* the other was the old value's */
 		}

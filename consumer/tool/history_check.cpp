@@ -391,7 +391,11 @@ void Check::check_order(Process& process, const HistoryReading& r) {
     report_.offend("order", fmt::format("backward by {} ns", earlier.ns - r.ns),
                    {load(earlier), r});
   }
-  process.past.add(r, clock, scaled, ordered);
+  // Where it lies, not where it says that it does: load() trusts it.
+  HistoryReading placed = r;
+  placed.process = static_cast<uint16_t>(&process - processes_.data());
+  placed.sequence = static_cast<uint32_t>(process.first + process.next);
+  process.past.add(placed, clock, scaled, ordered);
 }
 
 // Whatever an overdue reading proves late must have been counted, but for one store of each

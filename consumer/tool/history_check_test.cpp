@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 
 #include "../reader_test_page.h"
 #include "clock_function.hpp"
@@ -194,6 +195,21 @@ TEST(HistoryCheckTest, FollowsOrderOverSeveralProcesses) {
   EXPECT_EQ(h.rules(), "counter order");
   h.readings[2][0].received = 0;  // not causally after it any more
   EXPECT_EQ(h.rules(), "");
+}
+
+TEST(HistoryCheckTest, AReadingThatLiesAboutItsPlaceLeadsNowhere) {
+  for (const uint32_t sequence : {0u, 1u, 4'000'000'000u}) {
+    History h;
+    h.read(0, at(103, 50), 104);
+    h.readings[0][0].process = 60'000;
+    h.readings[0][0].sequence = sequence;
+    h.read(0, at(103, 49), 104);
+    const HistoryReport report = h.check();
+    EXPECT_EQ(report.offences_by_rule,
+              (std::map<std::string, uint64_t>{{"counter", 1}, {"order", 1}, {"sequence", 1}}));
+    for (const HistoryOffence& offence : report.first)
+      EXPECT_EQ(offence.readings[0].counter, at(103, 50)) << offence.rule;
+  }
 }
 
 TEST(HistoryCheckTest, AllowsTwoNanosecondsAcrossFormats) {

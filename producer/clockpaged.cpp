@@ -325,13 +325,14 @@ int report_failure(const Body& body) {
   try {
     return body();
   } catch (const std::exception& e) {
-    fmt::print(stderr, "clockpaged: {}\n", e.what());
+    print_line(e.what());
     return kExitRuntime;
   }
 }
 
 int run(const Options& options) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of write, not a death
+  std::signal(SIGPIPE, SIG_IGN);  // nor is a log that nobody reads any more
   if (!options.sealed) return publish(options);
   const auto begin = std::chrono::steady_clock::now();
   return keep_region(options, [&](int memory) {

@@ -4,16 +4,23 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
+#include <string>
 #include <utility>
 
 #include "options.hpp"
 
 namespace clockpage::producer {
 
+// Nobody need be there to read it: a log that has gone is no reason to end (SIGPIPE is ignored).
+inline void print_line(const std::string& text) noexcept {
+  std::fputs(("clockpaged: " + text + "\n").c_str(), stderr);
+}
+
 template <typename... Args>
 void say(const Options& options, fmt::format_string<Args...> format, Args&&... args) {
   if (options.quiet) return;
-  fmt::print(stderr, "clockpaged: {}\n", fmt::format(format, std::forward<Args>(args)...));
+  print_line(fmt::format(format, std::forward<Args>(args)...));
 }
 
 }  // namespace clockpage::producer

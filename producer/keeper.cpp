@@ -105,6 +105,7 @@ Keeper::Keeper(const Options& options, const std::function<int(int)>& writer)
     check_region_memory(memory_);
   else
     memory_ = make_region_memory();
+  check_mode_to_hand_over(memory_);
   catch_signals();
 }
 
@@ -124,9 +125,16 @@ void Keeper::start_writer() {
   found_ = look_at(memory_);
   const pid_t keeper = getpid();
   std::fflush(nullptr);  // or the child would print it too
-  pid_ = fork();
-  if (pid_ < 0) fail_errno("fork");
-  if (pid_ == 0) become_writer(keeper);
+  const pid_t child = fork();
+  const int reason = errno;
+  if (child == 0) become_writer(keeper);
+  pid_ = std::max(child, 0);
+  if (child > 0) return;
+  if (!any_published_) fail_errno("fork");
+  // Short of processes or memory for a while: readers must not lose the region for that.
+  start_at_ = Clock::now() + kLongestDelay;
+  say(options_, "no new writer (fork: {}); the next try is in {} ms", std::strerror(reason),
+      std::chrono::milliseconds(kLongestDelay).count());
 }
 
 // Leaves by _exit: what the keeper holds is not the child's to clean up.

@@ -54,4 +54,13 @@ void check_region_memory(int fd) {
     fail(fmt::format("is {} bytes instead of {}", status.st_size, CLOCKPAGE_REGION_SIZE));
 }
 
+void check_mode_to_hand_over(int fd) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0 || (status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    throw RegionError(fmt::format(
+        "descriptor {}: its mode is {:04o}: whoever it is handed to could open it anew for writing "
+        "(fchmod it to 0444)",
+        fd, status.st_mode & 07777));
+}
+
 }  // namespace clockpage::producer

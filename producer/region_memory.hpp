@@ -11,4 +11,8 @@ int make_region_memory();
 // Throws RegionError unless this is memory of that size which is sealed against shrinking.
 void check_region_memory(int fd);
 
+// Throws RegionError unless it can be handed to anybody as read-only: who has a read-only
+// descriptor can open it anew for whatever its mode allows (memfd_create's is 0777).
+void check_mode_to_hand_over(int fd);
+
 }  // namespace clockpage::producer

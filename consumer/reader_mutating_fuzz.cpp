@@ -27,7 +27,7 @@ constexpr unsigned kPasses = 2 * CLOCKPAGE_MAX_PASSES - 1;
 constexpr unsigned kLoadsOfInit = CLOCKPAGE_MAGIC_SIZE + 10;
 
 std::byte* page_bytes;
-Input* input;
+Input input(nullptr, 0);
 unsigned loads, counter_reads;
 std::uint64_t counter;
 
@@ -57,9 +57,9 @@ void check_ns(int error, std::int64_t ns) {
 }
 
 void read_many(const clockpage_reader& reader, int clock) {
-  std::vector<std::uint64_t> counters(input->take<std::uint8_t>() % 8);
+  std::vector<std::uint64_t> counters(input.take<std::uint8_t>() % 8);
   for (std::uint64_t& c : counters)
-    c = counter + static_cast<std::uint64_t>(input->take<std::int32_t>());
+    c = counter + static_cast<std::uint64_t>(input.take<std::int32_t>());
   std::vector<std::int64_t> ns(counters.size());
   std::size_t converted = counters.size() + 1;
   begin();
@@ -105,7 +105,7 @@ void read_once(const clockpage_reader& reader, unsigned what, int clock) {
       bounded_by(kPasses);
       break;
     case 6: {
-      const unsigned limit = input->take<std::uint8_t>();
+      const unsigned limit = input.take<std::uint8_t>();
       error = clockpage_now_leased(&reader, clock, limit, &time);
       check_time(error, time);
       CLOCKPAGE_FUZZ_CHECK(error != 0 || (time.flags & CLOCKPAGE_TIME_OVERDUE) == 0);
@@ -129,10 +129,10 @@ std::uint64_t load_word(const void* address, std::size_t size, bool) {
   auto& page = *reinterpret_cast<clockpage_data_page*>(page_bytes);
   std::uint64_t word = 0;
   std::memcpy(&word, address, size);
-  const auto operation = input->take<std::uint8_t>();
+  const auto operation = input.take<std::uint8_t>();
   switch (operation & 7U) {
     case 1:  // anything
-      word = input->take<std::uint64_t>();
+      word = input.take<std::uint64_t>();
       break;
     case 2:  // a little off
       word += static_cast<std::uint64_t>(std::int64_t{operation >> 3} - 16);
@@ -144,7 +144,7 @@ std::uint64_t load_word(const void* address, std::size_t size, bool) {
       page.index -= operation >> 3;
       break;
     case 5:  // one word of the page, for good
-      std::memcpy(page_bytes + input->take<std::uint16_t>() % (CLOCKPAGE_PAGE_SIZE - 7), &word, 8);
+      std::memcpy(page_bytes + input.take<std::uint16_t>() % (CLOCKPAGE_PAGE_SIZE - 7), &word, 8);
       break;
     case 6:
       word = ~word << (operation >> 3 << 1);
@@ -168,15 +168,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static test::region_image original;
   static const GuardedBytes area(CLOCKPAGE_PAGE_SIZE);
   page_bytes = area.last(CLOCKPAGE_PAGE_SIZE).data();
-  Input bytes(data, size);
-  input = &bytes;
-  const auto what = bytes.take<std::uint8_t>();
+  input = Input(data, size);
+  const auto what = input.take<std::uint8_t>();
   const clockpage_data_page& from =
       original.page((what & 0x80) != 0 ? CLOCKPAGE_FORMAT_SCALED : CLOCKPAGE_FORMAT_UNSCALED);
   std::memcpy(page_bytes, &from, sizeof from);
   constexpr int clocks[] = {0, 1, 4, 7, 11, 2, -1, 0};
-  const int clock = clocks[bytes.take<std::uint8_t>() % 8];
-  const auto where = static_cast<std::uint64_t>(bytes.take<std::int16_t>());
+  const int clock = clocks[input.take<std::uint8_t>() % 8];
+  const auto where = static_cast<std::uint64_t>(input.take<std::int16_t>());
   counter = from.segment[from.index % CLOCKPAGE_SEGMENT_COUNT].start + where * 10'000;
 
   clockpage_reader reader{};

@@ -241,7 +241,9 @@ void Publisher::count_disagreement(const PageWriter& page, const Segment& before
 // Their next segments are complete (all slots are filled before the first index moves): they are
 // published now, late, so that all pages carry one function again. lease.pml [5.1.6 finish]
 void Publisher::finish_dead_writers_publication() noexcept {
-  const std::uint64_t furthest = pages_[0].index();
+  std::uint64_t furthest = pages_[0].index();  // the spec leaves the order of the pages open
+  for (const PageWriter& page : pages_)
+    if (static_cast<std::int64_t>(page.index() - furthest) > 0) furthest = page.index();
   for (PageWriter& page : pages_) {
     if (page.index() + 1 != furthest || !page.next_is_complete()) continue;
     const Segment before = page.newest();

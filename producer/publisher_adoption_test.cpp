@@ -171,6 +171,22 @@ TEST_P(HalfPublishedTest, FinishingABridgeIsNotCountedAsLate) {
   EXPECT_EQ(told().late_max_ns, before.late_max_ns);
 }
 
+// As a writer would leave it that stores the indices in another order.
+TEST_P(HalfPublishedTest, GoesOnCorrectlyWhicheverPagesCameFirst) {
+  start(quiet());
+  event(SimEvent::Kind::tai_offset, 37);
+  run(20);
+  event(SimEvent::Kind::realtime_step, 3 * kSecondNs);
+  run(1);
+  ASSERT_NE(newest().terms.flags & CLOCKPAGE_SEGMENT_REALTIME_STEP, 0U);
+  const std::uint64_t index_of_all = index(0);
+  for (std::size_t i = 0; i < GetParam(); i++) sim_->region().page(i)->index--;
+  sim_->restart();
+  for (std::size_t i = 0; i < 4; i++) EXPECT_EQ(index(i), index_of_all);
+  run_for_ns(100'000'000);
+  expect_one_function();
+}
+
 INSTANTIATE_TEST_SUITE_P(PagesPublished, HalfPublishedTest, testing::Values(1, 2, 3));
 
 // ---- a second writer, a counter or a source that fails

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <string>
@@ -12,9 +14,11 @@
 
 namespace clockpage::producer {
 
-// Nobody need be there to read it: a log that has gone is no reason to end (SIGPIPE is ignored).
+// Nobody need be there to read it: a log that has gone is no reason to end (SIGPIPE is ignored),
+// one that is full none to wait, for waiting here would let the lease end. Such a line is lost.
 inline void print_line(const std::string& text) noexcept {
-  std::fputs(("clockpaged: " + text + "\n").c_str(), stderr);
+  pollfd log{STDERR_FILENO, POLLOUT, 0};
+  if (poll(&log, 1, 0) == 1) std::fputs(("clockpaged: " + text + "\n").c_str(), stderr);
 }
 
 template <typename... Args>

@@ -411,6 +411,23 @@ class SealedRegionTest(unittest.TestCase):
         keeper.terminate()
         self.assertEqual(keeper.wait(timeout=20), 0)
 
+    def test_a_log_that_takes_no_more_stops_neither_keeper_nor_writer(self):
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        os.set_blocking(writing, False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                os.write(writing, b"x")
+        os.set_blocking(writing, True)
+        keeper = subprocess.Popen([DAEMON, "--dir", self.dir, "--sealed", "--source", "sim"], stderr=writing)
+        os.close(writing)
+        self.addCleanup(self.end, keeper)
+        eventually(lambda: tool("read", "--dir", self.dir).returncode == 0)
+        first = self.status()["publications"]
+        eventually(lambda: self.status()["publications"] > first + 20)
+        keeper.terminate()
+        self.assertEqual(keeper.wait(timeout=4), 0)
+
     def test_a_keeper_whose_writer_cannot_begin_ends_with_its_reason(self):
         with open(os.path.join(self.dir, "lock"), "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -18,11 +18,8 @@ import tempfile
 import time
 import unittest
 
-BIN = os.environ.get("CLOCKPAGE_BIN") or os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "release", "bin")
-TOOL = os.path.join(BIN, "clockpage")
-DAEMON = os.path.join(BIN, "clockpaged")
-SANITIZED = os.environ.get("CLOCKPAGE_SANITIZE", "")
+from programs import BIN, DAEMON, SANITIZED, TOOL
+
 NOBODY = 65534
 PAGE = 4096
 REGION_SIZE = 32768

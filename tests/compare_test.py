@@ -14,11 +14,8 @@ import tempfile
 import time
 import unittest
 
-BIN = os.environ.get("CLOCKPAGE_BIN") or os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "release", "bin")
-TOOL = os.path.join(BIN, "clockpage")
-DAEMON = os.path.join(BIN, "clockpaged")
-SOAK = os.environ.get("CLOCKPAGE_SOAK") == "1"
+from programs import DAEMON, SANITIZED, SOAK, TOOL, tool
+
 SECONDS = "60" if SOAK else "5"
 # The program that follows finds nothing in /proc/self/maps, so no mapping of the kernel's clock.
 BLIND = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null "/proc/$$/maps" && exec "$@"', "sh"]
@@ -42,8 +39,7 @@ class CompareTest(unittest.TestCase):
         with subprocess.Popen([*wrapper, DAEMON, "--dir", self.directory, *daemon_options],
                               stderr=subprocess.PIPE, text=True) as producer:
             try:
-                while subprocess.run([TOOL, "status", "--dir", self.directory],
-                                     capture_output=True).returncode != 0:
+                while tool("status", "--dir", self.directory)[0] != 0:
                     self.assertIsNone(producer.poll())
                     time.sleep(0.02)
                 begin, spent = time.monotonic(), cpu_seconds(producer.pid)
@@ -90,7 +86,7 @@ class CompareTest(unittest.TestCase):
             self.assertGreater(result["widest_bound_ns"], 0)
 
     def need_a_hidden_mapping(self):
-        if os.environ.get("CLOCKPAGE_SANITIZE"):
+        if SANITIZED:
             self.skipTest("the sanitizers' own start needs /proc/self/maps")
         if os.geteuid() != 0:
             self.skipTest("hiding the kernel's mapping from the daemon needs root")

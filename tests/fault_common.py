@@ -11,13 +11,10 @@ import unittest
 import shutil
 import tempfile
 
-BIN = os.environ.get("CLOCKPAGE_BIN") or os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "release", "bin")
-TOOL = os.path.join(BIN, "clockpage")
-DAEMON = os.path.join(BIN, "clockpaged")
+from programs import BIN, DAEMON, SANITIZED, TOOL
+
 READER = os.path.join(BIN, "fault_reader")
 FAULTY_COUNTER = os.path.join(BIN, "faulty_counter")
-SANITIZED = os.environ.get("CLOCKPAGE_SANITIZE", "")
 NOBODY = 65534
 REGION_SIZE = 32768
 

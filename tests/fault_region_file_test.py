@@ -13,7 +13,7 @@ import time
 import unittest
 
 import fault_common as common
-from fault_common import REGION_SIZE, REVOKED_REPLACED, TOOL, FaultTest, run
+from fault_common import REGION_SIZE, TOOL, FaultTest, run
 
 CLOCKS = ("realtime", "monotonic", "raw", "boottime")
 

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import struct
-import subprocess
 import time
 import unittest
 

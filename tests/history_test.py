@@ -19,20 +19,9 @@ import time
 import unittest
 
 from history_records import DAMAGES, HEADER, History, leased_now
+from programs import DAEMON, SEED, STEERED, TOOL, WRONG, end, start, tool
 
-BIN = os.environ.get("CLOCKPAGE_BIN") or os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "release", "bin")
-TOOL = os.path.join(BIN, "clockpage")
-DAEMON = os.path.join(BIN, "clockpaged")
-WRONG = os.path.join(BIN, "wrong_protocol")
-SEED = int(os.environ.get("CLOCKPAGE_SEED") or random.SystemRandom().randrange(2**32))
-STEERED = ["--source", "sim", "--period-us", "1000", "--sim-change-interval-s", "0.05",
-           "--sim-max-frequency-ppb", "500000", "--sim-steps-per-hour", "72000"]
-
-
-def tool(*arguments, **keywords):
-    done = subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=120, **keywords)
-    return done.returncode, done.stdout, done.stderr
+STEPPING = [*STEERED, "--sim-steps-per-hour", "72000"]
 
 
 class Directory(unittest.TestCase):
@@ -42,20 +31,9 @@ class Directory(unittest.TestCase):
         self.file = os.path.join(self.dir, "history")
 
     def start(self, *command):
-        process = subprocess.Popen(command)
-        self.addCleanup(self.end, process)
-        deadline = time.monotonic() + 20
-        while process.poll() is None and time.monotonic() < deadline:
-            if tool("status", "--dir", self.dir)[0] == 0:
-                return process
-            time.sleep(0.02)
-        self.fail(f"{command[0]} did not make a region")
-
-    @staticmethod
-    def end(process, with_signal=signal.SIGTERM):
-        if process.poll() is None:
-            process.send_signal(with_signal)
-        process.wait(timeout=20)
+        process = start(self.dir, *command)
+        self.addCleanup(end, process)
+        return process
 
     def record(self, *options, code=0):
         done, out, err = tool("verify", "--dir", self.dir, "--record", self.file, "--json", *options)
@@ -80,20 +58,20 @@ class RecordedRunTest(Directory):
         self.fail(f"this machine is too slow: {result}")
 
     def try_to_record_over_a_kill(self, pause):
-        producer = self.start(DAEMON, "--dir", self.dir, "--quiet", *STEERED, "--sim-seed", str(SEED))
+        producer = self.start(DAEMON, "--dir", self.dir, "--quiet", *STEPPING, "--sim-seed", str(SEED))
         run = subprocess.Popen([TOOL, "verify", "--dir", self.dir, "--for", "60", "--record", self.file,
                                 "--record-max", "400000", "--json"], stdout=subprocess.PIPE, text=True)
-        self.addCleanup(self.end, run, signal.SIGKILL)
+        self.addCleanup(end, run, signal.SIGKILL)
         time.sleep(pause)
-        self.end(producer, signal.SIGKILL)
-        producer = self.start(DAEMON, "--dir", self.dir, "--quiet", *STEERED, "--sim-seed", str(SEED + 1))
+        end(producer, signal.SIGKILL)
+        producer = self.start(DAEMON, "--dir", self.dir, "--quiet", *STEPPING, "--sim-seed", str(SEED + 1))
         deadline = time.monotonic() + 20
         while json.loads(tool("status", "--dir", self.dir, "--json")[1])["overdue"]:
             self.assertLess(time.monotonic(), deadline, "the restarted producer does not publish")
         time.sleep(pause)
         run.send_signal(signal.SIGINT)
         out, _ = run.communicate(timeout=60)
-        self.end(producer)
+        end(producer)
         return json.loads(out)
 
     def test_is_explained_and_one_damage_is_not(self):
@@ -186,7 +164,7 @@ class WrongProtocolTest(Directory):
 class FileTest(Directory):
     def setUp(self):
         super().setUp()
-        self.start(DAEMON, "--dir", self.dir, "--quiet", *STEERED)
+        self.start(DAEMON, "--dir", self.dir, "--quiet", *STEPPING)
 
     def test_says_what_it_dropped_and_that_is_no_offence(self):
         result = self.record("--exchanges", "2000", "--record-max", "500")

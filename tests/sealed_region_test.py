@@ -17,22 +17,15 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 import unittest
 
-BIN = os.environ.get("CLOCKPAGE_BIN") or os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "release", "bin")
-TOOL = os.path.join(BIN, "clockpage")
-DAEMON = os.path.join(BIN, "clockpaged")
-SOAK = os.environ.get("CLOCKPAGE_SOAK") == "1"
-SEED = int(os.environ.get("CLOCKPAGE_SEED") or random.SystemRandom().randrange(2**32))
+from programs import DAEMON, SEED, SOAK, STEERED, TOOL
+
 SIZE = 32768
 # fcntl.h; Python 3.9's fcntl does not name all of them.
 F_ADD_SEALS, F_GET_SEALS = 1033, 1034
 SEAL_SEAL, SEAL_SHRINK, SEAL_GROW = 1, 2, 4
-STEERED = ["--source", "sim", "--period-us", "1000", "--sim-change-interval-s", "0.05",
-           "--sim-max-frequency-ppb", "500000"]
 
 
 def tool(*arguments, **options):

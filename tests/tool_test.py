@@ -15,10 +15,8 @@ import tempfile
 import time
 import unittest
 
-BIN = os.environ.get("CLOCKPAGE_BIN") or os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "release", "bin")
-TOOL = os.path.join(BIN, "clockpage")
-DAEMON = os.path.join(BIN, "clockpaged")
+from programs import DAEMON, TOOL, end, start, tool
+
 CLOCKS = {"realtime", "tai", "monotonic", "raw", "boottime"}
 
 # Offsets, from spec/clockpage.md: the directory's entries; a data page's segments; a segment's
@@ -29,31 +27,8 @@ LEASE_END, TAI_NS = 0x10, 0x18
 SCALED = 1
 
 
-def tool(*arguments, **keywords):
-    """Runs the tool; (exit code, stdout, stderr)."""
-    environment = {name: value for name, value in os.environ.items() if name != "CLOCKPAGE_DIR"}
-    environment.update(keywords.pop("environment", {}))
-    done = subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=120,
-                          env=environment, **keywords)
-    return done.returncode, done.stdout, done.stderr
-
-
 def start_producer(directory, *options):
-    producer = subprocess.Popen([DAEMON, "--dir", directory, "--quiet", *options])
-    for _ in range(500):
-        if tool("status", "--dir", directory)[0] == 0:
-            return producer
-        if producer.poll() is not None:
-            break
-        time.sleep(0.02)
-    end(producer)
-    raise AssertionError("no producer")
-
-
-def end(process, with_signal=signal.SIGTERM):
-    if process.poll() is None:
-        process.send_signal(with_signal)
-    process.wait(timeout=20)
+    return start(directory, DAEMON, "--dir", directory, "--quiet", *options)
 
 
 def processes_naming(directory):

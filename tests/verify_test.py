@@ -17,19 +17,12 @@ import threading
 import time
 import unittest
 
-BIN = os.environ.get("CLOCKPAGE_BIN") or os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build", "release", "bin")
-TOOL = os.path.join(BIN, "clockpage")
-DAEMON = os.path.join(BIN, "clockpaged")
-WRONG = os.path.join(BIN, "wrong_protocol")
-SOAK = os.environ.get("CLOCKPAGE_SOAK") == "1"
-SANITIZED = bool(os.environ.get("CLOCKPAGE_SANITIZE"))
+from programs import DAEMON, SANITIZED, SOAK, STEERED, WRONG, end, start, tool
+
 EXCHANGES = 10_000_000 if SOAK else 200_000 if SANITIZED else 2_000_000
 KILLED_EXCHANGES = int(os.environ.get("CLOCKPAGE_EXCHANGES") or
                        (100_000_000 if SOAK else 50_000 if SANITIZED else 500_000))
 KILL_INTERVAL = 1.0 if SOAK else 0.4
-STEERED = ["--source", "sim", "--period-us", "1000", "--sim-change-interval-s", "0.05",
-           "--sim-max-frequency-ppb", "500000"]
 
 
 class KilledProducer(threading.Thread):
@@ -64,34 +57,15 @@ class VerifyTest(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.mkdtemp(prefix="clockpage-verify-")
         self.addCleanup(shutil.rmtree, self.directory)  # the last of all
-        self.processes = []
-
-    def tearDown(self):
-        for process in self.processes:
-            if process.poll() is None:
-                process.terminate()
-            process.wait(timeout=20)
 
     def start(self, *command):
-        process = subprocess.Popen(command)
-        self.processes.append(process)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if process.poll() is None and self.tool("status", "--dir", self.directory)[0] == 0:
-                return process
-            if process.poll() is not None:
-                break
-            time.sleep(0.02)
-        self.fail(f"{command[0]} did not make a region")
-
-    @staticmethod
-    def tool(*arguments):
-        done = subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=280)
-        return done.returncode, done.stdout, done.stderr
+        process = start(self.directory, *command)
+        self.addCleanup(end, process)
+        return process
 
     def verify(self, exchanges, *options):
-        code, out, err = self.tool("verify", "--dir", self.directory, "--json",
-                                   "--exchanges", str(exchanges), *options)
+        code, out, err = tool("verify", "--dir", self.directory, "--json",
+                              "--exchanges", str(exchanges), *options)
         result = json.loads(out)
         stalls = result["stalls"]
         print(f"{result['exchanges']} exchanges: backward {result['backward']}, overdue "
@@ -119,7 +93,7 @@ class VerifyTest(unittest.TestCase):
     def test_a_producer_killed_all_the_time_costs_no_backward_step(self):
         producer = KilledProducer([DAEMON, "--dir", self.directory, "--quiet", *STEERED])
         self.addCleanup(producer.stop)
-        while self.tool("status", "--dir", self.directory)[0] != 0:
+        while tool("status", "--dir", self.directory)[0] != 0:
             self.assertIsNone(producer.process.poll())
             time.sleep(0.02)
         producer.start()
@@ -135,7 +109,7 @@ class VerifyTest(unittest.TestCase):
             self.assertEqual(code, 0, err)
             for key in keys:
                 total[key] += result[key]
-            code, out, err = self.tool("check-history", history, "--json")
+            code, out, err = tool("check-history", history, "--json")
             self.assertEqual(code, 0, err)
             report = json.loads(out)
             for key in explained:
@@ -150,7 +124,7 @@ class VerifyTest(unittest.TestCase):
         self.assertGreater(total["overdue"], 0)
 
     def late(self):
-        code, out, err = self.tool("status", "--dir", self.directory, "--json")
+        code, out, err = tool("status", "--dir", self.directory, "--json")
         self.assertEqual(code, 0, err)
         return json.loads(out)["late"]
 

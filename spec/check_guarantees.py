@@ -27,7 +27,7 @@ class Tree:
         for pattern in ("*_test.cpp", "*_test.c", "*_test.py", "CMakeLists.txt", "*.cmake"):
             for path in sorted(top.rglob(pattern)):
                 if "build" not in path.relative_to(top).parts:
-                    sources += path.stem + "\n" + path.read_text(encoding="utf-8")
+                    sources += f"{path.stem} {path.parent.name}_{path.stem}\n" + path.read_text(encoding="utf-8")
         self.cases = {f"{a}.{b}" for a, b in re.findall(r"TEST(?:_[FP])?\(\s*(\w+)\s*,\s*(\w+)\s*\)", sources)}
         self.words = set(re.findall(r"\w+", sources))
         self.pages = set((top / "spec/vectors/pages.list").read_text(encoding="utf-8").split())
@@ -121,7 +121,7 @@ def self_test(tree):
     def spec_with(index, text):
         return tree.spec.replace(line, "| " + " | ".join(cells[:index] + [text] + cells[index + 1:]) + " |")
 
-    whole = tree.evidence.replace("\n| G1 |", "\n| G99 |", 1)
+    whole = tree.evidence.replace("\n| G1 |", "\n| G99 |")
     mutations = [
         ("G1: names no test", "spec", spec_with(2, "by inspection")),
         ("NoSuch.Test, which does not exist", "spec", spec_with(2, "`NoSuch.Test`")),

@@ -75,13 +75,17 @@ void answer::take(const msghdr& message) noexcept {
       descriptors++;
     }
   }
-  // Those for which there was no room were closed by the kernel.
+  // Whatever else there was no room for.
   if ((message.msg_flags & MSG_CTRUNC) != 0) descriptors++;
 }
 
+// The most that one message can carry (SCM_MAX_FD in the kernel's include/net/scm.h): none is left
+// to the kernel to close for want of room, which not every emulator of it does.
+constexpr std::size_t kMostDescriptors = 253;
+
 int receive(int socket, answer& got, clockpage_open_error& error) noexcept {
   iovec words{&got.words, sizeof(got.words)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(kMostDescriptors * sizeof(int))];
   msghdr message{};
   message.msg_iov = &words;
   message.msg_iovlen = 1;

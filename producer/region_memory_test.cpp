@@ -30,7 +30,7 @@ constexpr Id kEarlierBoot = {9, 2, 3, 4, 5, 6, 7, 8};
 
 CounterIdentity this_counter() {
   CounterIdentity counter;
-  counter.kind = CLOCKPAGE_COUNTER_X86_TSC;
+  counter.kind = kThisCounterKind;
   counter.frequency_hz = kHz;
   return counter;
 }

@@ -104,7 +104,8 @@ class VerifyTest(unittest.TestCase):
         explained = dict.fromkeys(("readings", "again", "segments", "gaps", "overdue_contradicted"), 0)
         late = [self.late()]
         while total["exchanges"] < KILLED_EXCHANGES or producer.kills < 3:
-            part = min(5_000_000, max(KILLED_EXCHANGES - total["exchanges"], 50_000))
+            # Long enough that the producer is not dead all the while.
+            part = min(5_000_000, max(KILLED_EXCHANGES - total["exchanges"], EXCHANGES // 2))
             code, result, err = self.verify(part, "--record", history, "--record-max", "500000")
             self.assertEqual(code, 0, err)
             for key in keys:

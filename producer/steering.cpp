@@ -292,10 +292,13 @@ Segment Steering::first(std::uint64_t start, std::uint64_t end,
   segment.raw = {start, raw_.predict(start), static_cast<std::uint64_t>(raw_.period() >> shift),
                  shift};
   set_bounds(start, 1, segment.terms);
-  segment.terms.utc_bound_growth_frac =
-      growth_per_tick(growth_frac(limits_.utc_growth_ppb), segment.tai);
+  Plan as_it_runs;
+  as_it_runs.period = monotonic_.period();
+  as_it_runs.raw_period = raw_.period();
+  set_growth(as_it_runs);
+  segment.terms.utc_bound_growth_frac = growth_per_tick(as_it_runs.utc_growth_frac, segment.tai);
   segment.terms.local_bound_growth_frac =
-      growth_per_tick(growth_frac(limits_.local_growth_ppb), segment.tai);
+      growth_per_tick(as_it_runs.local_growth_frac, segment.tai);
   set_status(false, segment.terms);
   return segment;
 }

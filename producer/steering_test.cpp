@@ -193,6 +193,20 @@ TEST_F(SteeringTest, ABoundIsNeverBelowTheCountersQuantumAndTheReadingsNoise) {
   EXPECT_GE(coarse.first(kStart, kStart + 8000, 11).terms.local_bound_ns, 10'333U);
 }
 
+// adjtimex allows a tick 10 % off, and may end that while the writer is dead after its first
+// segment.
+TEST_F(SteeringTest, TheFirstSegmentsBoundGrowsWithTheSlewThatItFollows) {
+  Source source;
+  Observation slewed = source.at(kStart);
+  slewed.period += slewed.period / 10;
+  Steering steering(kHz, 1, {});
+  steering.observe(slewed);
+  const Segment first = steering.first(kStart, kStart + kSpan, 0);
+  const double slew_frac = 0.1 * 0x1p64 * kNsPerTick;
+  EXPECT_GE(static_cast<double>(first.terms.local_bound_growth_frac), slew_frac);
+  EXPECT_GE(static_cast<double>(first.terms.utc_bound_growth_frac), slew_frac);
+}
+
 TEST_F(SteeringTest, AReadingThatIsLeftOutDoesNotMakeTheBoundYounger) {
   std::uint64_t counter = kStart;
   for (int i = 0; i < 5; i++) {

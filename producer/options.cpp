@@ -116,6 +116,7 @@ ParsedOptions parse_options(int argc, char** argv) {
   CLI::App app{"Publishes the host's clock as shared-memory pages that anyone may map and read."};
   app.name("clockpaged");
   app.set_version_flag("--version", "clockpaged " CLOCKPAGE_VERSION);
+  app.footer("SIGTERM or SIGINT ends it cleanly. Exit codes: 0 ok; 1 a runtime error; 2 usage.");
   Options options;
   Durations durations;
   add_options(app, options, durations);

@@ -17,36 +17,10 @@
 #include <vector>
 
 #include "region.hpp"
-#include "steering.hpp"
+#include "test_region.hpp"
 
 namespace clockpage::producer {
 namespace {
-
-constexpr std::uint64_t kHz = 2'300'000'000;
-constexpr std::uint64_t kStart = 1'000'000'000'000;
-constexpr std::uint64_t kNow = kStart + kHz / 1000;
-constexpr Id kBoot = {1, 2, 3, 4, 5, 6, 7, 8};
-constexpr Id kEarlierBoot = {9, 2, 3, 4, 5, 6, 7, 8};
-
-CounterIdentity this_counter() {
-  CounterIdentity counter;
-  counter.kind = kThisCounterKind;
-  counter.frequency_hz = kHz;
-  return counter;
-}
-
-std::vector<std::byte> image_of(const Id& boot_id) {
-  Observation o;
-  o.counter = kStart;
-  o.monotonic = make_instant(10'000'000'000);
-  o.raw = make_instant(20'000'000'000);
-  o.period = o.raw_period = nominal_period(kHz);
-  Steering steering(kHz, 1, {});
-  steering.observe(o);
-  const RegionIdentity identity{{42}, boot_id, 1, 0x123456789abc, this_counter()};
-  return region_image(identity, kHz / 250,
-                      steering.first(kStart, kStart + kHz / 100, delta_shift_for(o.period)));
-}
 
 class Memory {
  public:

@@ -11,7 +11,7 @@ namespace clockpage::tool {
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   options.directory = CLOCKPAGE_DEFAULT_DIRECTORY;
-  command.add_option("--dir", options.directory, "Directory of the region file")
+  command.add_option("--dir", options.directory, "Directory of the region")
       ->envname(CLOCKPAGE_DIRECTORY_VARIABLE)
       ->type_name("DIR")
       ->capture_default_str();

@@ -12,6 +12,16 @@ namespace {
 
 using PublishPathTest = FaultTest;
 
+// Whatever the last writer left.
+void expect_it_goes_on(Lab& lab) {
+  lab.start();
+  lab.run(20);
+  lab.kill();
+  lab.readers().end();
+  lab.expect_sound("at the end");
+  report(lab.readers().tally(), lab.region());
+}
+
 TEST_F(PublishPathTest, AWriterKilledAnywhereOnItBreaksNoPromise) try {
   Lab lab;
   for (const Kind kind : {Kind::bridge, Kind::steering}) {
@@ -26,13 +36,7 @@ TEST_F(PublishPathTest, AWriterKilledAnywhereOnItBreaksNoPromise) try {
     });
     report(kind, "killed", path, score);
   }
-  // Whatever the last one left: it goes on.
-  lab.start();
-  lab.run(20);
-  lab.kill();
-  lab.readers().end();
-  lab.expect_sound("at the end");
-  report(lab.readers().tally(), lab.region());
+  expect_it_goes_on(lab);
 } catch (const std::exception& e) {
   FAIL() << e.what();
 }
@@ -102,12 +106,7 @@ TEST_F(PublishPathTest, AWriterKilledAtRandomInstantsBreaksNoPromise) try {
     lab.expect_sound("kill " + std::to_string(i) + ", seed " + std::to_string(seed()));
   }
   std::cout << "killed " << kills << " times at random" << std::endl;
-  lab.start();
-  lab.run(20);
-  lab.kill();
-  lab.readers().end();
-  lab.expect_sound("at the end");
-  report(lab.readers().tally(), lab.region());
+  expect_it_goes_on(lab);
 } catch (const std::exception& e) {
   FAIL() << e.what();
 }

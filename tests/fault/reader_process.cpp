@@ -103,6 +103,18 @@ Reading* ReaderProcess::received() {
   return &received_;
 }
 
+void ReaderProcess::fill(Reading& r, const clockpage_time& time) {
+  r.counter = time.counter;
+  r.epoch = time.epoch;
+  r.ns = time.ns;
+  r.earliest_ns = time.earliest_ns;
+  r.latest_ns = time.latest_ns;
+  r.status = time.status;
+  r.reason = time.reason;
+  r.overdue = (time.flags & CLOCKPAGE_TIME_OVERDUE) != 0;
+  r.valid = true;
+}
+
 Reading ReaderProcess::read(std::uint8_t page, std::uint8_t clock) {
   Reading r;
   r.page = page;
@@ -119,15 +131,7 @@ Reading ReaderProcess::read(std::uint8_t page, std::uint8_t clock) {
     const std::uint64_t took = clockpage_counter_ordered() - r.host_counter;
     lane_.tally.longest_ticks = std::max(lane_.tally.longest_ticks, took);
     if (error == CLOCKPAGE_OK) {
-      r.counter = time.counter;
-      r.epoch = time.epoch;
-      r.ns = time.ns;
-      r.earliest_ns = time.earliest_ns;
-      r.latest_ns = time.latest_ns;
-      r.status = time.status;
-      r.reason = time.reason;
-      r.overdue = (time.flags & CLOCKPAGE_TIME_OVERDUE) != 0;
-      r.valid = true;
+      fill(r, time);
       return r;
     }
     if (error == CLOCKPAGE_E_BUSY)
@@ -150,15 +154,7 @@ Reading ReaderProcess::evaluate(std::uint8_t page, std::uint8_t clock, std::uint
   const int error = clockpage_at_bounds(&reader_[page], kClocks[clock], counter, &time);
   if (error == CLOCKPAGE_E_BUSY) lane_.tally.busy++;
   if (error != CLOCKPAGE_OK) return r;
-  r.counter = counter;
-  r.epoch = time.epoch;
-  r.ns = time.ns;
-  r.earliest_ns = time.earliest_ns;
-  r.latest_ns = time.latest_ns;
-  r.status = time.status;
-  r.reason = time.reason;
-  r.overdue = (time.flags & CLOCKPAGE_TIME_OVERDUE) != 0;
-  r.valid = true;
+  fill(r, time);
   return r;
 }
 

@@ -26,6 +26,7 @@ class ReaderProcess {
   Reading read(std::uint8_t page, std::uint8_t clock);
   // The value at a counter value taken earlier; not valid where the page no longer has it.
   Reading evaluate(std::uint8_t page, std::uint8_t clock, std::uint64_t counter);
+  static void fill(Reading& r, const clockpage_time& time);
   [[nodiscard]] std::uint64_t page_counter(std::uint8_t page, std::uint64_t host) const noexcept;
   Reading* received();
 

@@ -16,8 +16,8 @@
 #define IMAGE_SIZE (2 * CLOCKPAGE_PAGE_SIZE)
 
 struct vector {
-  int clock;
   uint64_t counter;
+  int clock;
   int error;
   struct clockpage_time time; /* valid if error is 0 */
 };
@@ -182,8 +182,10 @@ static void check_page(const char* name) {
   if (error) {
     printf("%s: refused with %d\n", name, error);
     wrong++;
+    fclose(file);
+    return;
   }
-  while (!error && fgets(line, sizeof line, file)) {
+  while (fgets(line, sizeof line, file)) {
     if (count == MAX_CASES) {
       printf("%s: more than %d cases\n", name, MAX_CASES);
       wrong++;

@@ -190,7 +190,7 @@ bool copy_newest_slot(const clockpage_view_page& v, clockpage_view_slot& slot) {
         reinterpret_cast<const std::uint64_t*>(&v.slot[newest % CLOCKPAGE_VIEW_SLOT_COUNT]);
     std::uint64_t words[sizeof(slot) / sizeof(std::uint64_t)];
     for (std::size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-      words[i] = __atomic_load_n(from + i, __ATOMIC_RELAXED);
+      words[i] = CLOCKPAGE_LOAD(from[i]);
     }
     clockpage_fence_before_recheck();
     std::memcpy(&slot, words, sizeof(slot));
@@ -237,7 +237,10 @@ int read_directory(const void* bytes, std::size_t length, clockpage_directory_pa
     return refuse(error, CLOCKPAGE_E_SIZE, "size is %zu bytes, not %d", length,
                   CLOCKPAGE_REGION_SIZE);
   }
+  // P3: what is there of the rest is as old as this magic at least. The copy's own may be newer.
+  const std::uint64_t magic = clockpage_load_magic(static_cast<const std::uint64_t*>(bytes));
   std::memcpy(&directory, bytes, sizeof(directory));
+  std::memcpy(directory.magic, &magic, sizeof(magic));
   int code = check_directory(directory, error);
   for (unsigned i = 0; i < CLOCKPAGE_DATA_PAGE_COUNT && code == CLOCKPAGE_OK; i++) {
     code = check_entry(directory, i, error);

@@ -467,7 +467,7 @@ Region Region::create_in_memory(int fd, std::span<const std::byte> image) {
               image.size() - CLOCKPAGE_MAGIC_SIZE);
   std::uint64_t magic = 0;
   std::memcpy(&magic, image.data(), sizeof magic);
-  __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), magic, __ATOMIC_RELEASE);
+  clockpage_publish_magic(reinterpret_cast<std::uint64_t*>(to), magic);  // P3
   return Region({}, std::move(mapped), {});
 }
 

@@ -14,6 +14,8 @@
  *   P2  clockpage_fence_before_fill (release) with clockpage_fence_before_recheck
  *       (acquire): who saw a word of a refilled slot sees an index that has moved
  *       on since, and retries.
+ *   P3  clockpage_publish_magic (release) with clockpage_load_magic (acquire): who sees
+ *       a region in memory that was there before it sees all of it.
  * weak_memory_test runs the reader and the writer in every execution that C11 allows
  * of short scripts; the mutants named below are its, and show that each order is needed.
  */
@@ -78,6 +80,19 @@ CLOCKPAGE_INLINE int clockpage_publish_index(uint64_t *index, uint64_t expected,
 CLOCKPAGE_INLINE void clockpage_store_revoked(uint64_t *revoked, uint64_t reason)
 {
 	CLOCKPAGE_ATOMIC_STORE_(revoked, reason, __ATOMIC_RELAXED);
+}
+
+/* Writer's half of P3: the last store into memory that readers may have mapped already.
+ * `first`: the memory's first word. Plain message passing, once in a region's life. */
+CLOCKPAGE_INLINE void clockpage_publish_magic(uint64_t *first, uint64_t magic)
+{
+	CLOCKPAGE_ATOMIC_STORE_(first, magic, __ATOMIC_RELEASE);
+}
+
+/* Reader's half of P3: before anything else of the region is looked at. */
+CLOCKPAGE_INLINE uint64_t clockpage_load_magic(const uint64_t *first)
+{
+	return CLOCKPAGE_ATOMIC_LOAD_(first, __ATOMIC_ACQUIRE);
 }
 
 #endif /* CLOCKPAGE_BARRIER_H */

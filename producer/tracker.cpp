@@ -58,10 +58,14 @@ void Tracker::update_exact() noexcept {
   Period lowest = last.period;
   Period highest = last.period;
   for (std::size_t age = 1; age < count_; age++) {
-    const Period seen = back(age).period;
-    if (std::max(highest, seen) - std::min(lowest, seen) > last.dither) forget_all_but(age);
-    lowest = std::min(lowest, seen);
-    highest = std::max(highest, seen);
+    const Period low = std::min(lowest, back(age).period);
+    const Period high = std::max(highest, back(age).period);
+    if (high - low > last.dither) {
+      forget_all_but(age);
+    } else {
+      lowest = low;
+      highest = high;
+    }
   }
   if (count_ >= 2) period_ = mean_period();
   if (last.period == 0) return;

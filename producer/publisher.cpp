@@ -91,13 +91,7 @@ StepResult Publisher::advance(bool last) noexcept {
   if (static_cast<std::int64_t>(now - due) < 0) return StepResult::interrupted;
   if (!must_bridge_) adapt_lead(now - due);
 
-  Observation observation;
-  const ObserveResult observed = source_.observe(observation);
-  if (observed == ObserveResult::counter_untrusted) return distrust_counter();
-  if (observed == ObserveResult::ok)
-    steering_.observe(observation);
-  else
-    steering_.source_lost();
+  if (!observe()) return distrust_counter();
 
   // A second writer's slots must not be written to; the indices' stores check once more.
   // lease.pml [5.1.4 second writer]
@@ -112,11 +106,28 @@ StepResult Publisher::advance(bool last) noexcept {
     fill_steered(last ? steering_.last_plan(before, end) : steering_.plan(before, end));
     bridge = !in_time(start);  // lease.pml [5.1.4 check]
   }
-  if (bridge) fill_bridge();
+  if (bridge) {
+    // Late since the source was read: by a stall, or because the counter jumped. A bridge may say
+    // worse of the line, so it must know.
+    if (counter_.read() - steering_.observation().counter > margin_ && !observe())
+      return distrust_counter();
+    fill_bridge();
+  }
   if (!publish_all()) return StepResult::second_writer;
   must_bridge_ = false;
   account(bridge, before);
   return bridge ? StepResult::bridged : StepResult::steered;
+}
+
+// False: the source no longer trusts the counter.
+bool Publisher::observe() noexcept {
+  Observation observation;
+  const ObserveResult observed = source_.observe(observation);
+  if (observed == ObserveResult::ok)
+    steering_.observe(observation);
+  else
+    steering_.source_lost();
+  return observed != ObserveResult::counter_untrusted;
 }
 
 void Publisher::revoke(std::uint64_t reason) noexcept {

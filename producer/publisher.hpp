@@ -59,6 +59,7 @@ class Publisher {
   [[nodiscard]] std::uint64_t ns(std::uint64_t ticks) const noexcept;
   [[nodiscard]] bool in_time(std::uint64_t start) noexcept;
   StepResult advance(bool last) noexcept;
+  [[nodiscard]] bool observe() noexcept;
   StepResult distrust_counter() noexcept;
   [[nodiscard]] bool jumped_back(std::uint64_t now) const noexcept;
   void adapt_lead(std::uint64_t lateness) noexcept;

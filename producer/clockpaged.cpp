@@ -153,7 +153,8 @@ std::vector<std::byte> first_image(const Source& source, const CounterIdentity& 
     steering.observe(observation);
     source.counter->wait_until(observation.counter + counter.frequency_hz / 1000);
   }
-  RegionIdentity identity{read_host_id(), boot_id, random_u64(), random_u64() >> 16, counter};
+  RegionIdentity identity{read_host_id(),     boot_id, random_u64(),
+                          random_u64() >> 16, counter, std::string(source.source->name())};
   const std::uint64_t start = source.counter->read();
   const auto ticks = [&](std::uint64_t ns) {
     return static_cast<std::uint64_t>(clockpage_u128{ns} * counter.frequency_hz / 1'000'000'000);

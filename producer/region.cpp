@@ -165,6 +165,8 @@ void fill_page_header(clockpage_data_page& p, const RegionIdentity& identity, Pa
   p.delta_shift = delta_shift_for(nominal_period(p.counter_frequency_hz));
   p.generation = identity.generation;
   p.index = identity.first_index;
+  std::memcpy(p.diagnostics.source, identity.source.data(),
+              std::min(identity.source.size(), sizeof p.diagnostics.source - 1));
   p.diagnostics.min_margin_ns = INT64_MAX;
   p.diagnostics.source_max_error_ns = CLOCKPAGE_BOUND_UNKNOWN;
 }

@@ -35,6 +35,7 @@ struct RegionIdentity {
   std::uint64_t generation = 0;
   std::uint64_t first_index = 0;  // 48 bits
   CounterIdentity counter;
+  std::string source{};  // its name, at most 15 characters: whose clock the first segment is
 };
 
 // The whole region's bytes, ready to be written: `first` is the first segment in terms of the

@@ -205,6 +205,15 @@ TEST_F(RegionTest, RefusesARegionForAnotherCounter) {
   EXPECT_TRUE(content() == before);
 }
 
+// Its producer may be killed before it has published anything else.
+TEST_F(RegionTest, ANewRegionSaysFromTheFirstWhoseClockItIs) {
+  const Region region = Region::create(directory_, image_of(kBoot, 1, "sim"));
+  for (const clockpage_data_page* page : region.pages())
+    EXPECT_STREQ(reinterpret_cast<const char*>(page->diagnostics.source), "sim");
+  EXPECT_EQ(inspect("sim"), ExistingRegion::adoptable);
+  expect_refused("source sim", "vvar");
+}
+
 TEST_F(RegionTest, NeverContinuesASimulatedClockByARealOneNorTheOtherWayRound) {
   {
     const Region region = Region::create(directory_, image_of(kBoot));

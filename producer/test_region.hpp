@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "region.hpp"
@@ -26,7 +28,8 @@ inline CounterIdentity this_counter() {
   return counter;
 }
 
-inline std::vector<std::byte> image_of(const Id& boot_id, std::uint64_t generation = 1) {
+inline std::vector<std::byte> image_of(const Id& boot_id, std::uint64_t generation = 1,
+                                       std::string source = {}) {
   Observation o;
   o.counter = kStart;
   o.monotonic = make_instant(10'000'000'000);
@@ -34,7 +37,8 @@ inline std::vector<std::byte> image_of(const Id& boot_id, std::uint64_t generati
   o.period = o.raw_period = nominal_period(kHz);
   Steering steering(kHz, 1, {});
   steering.observe(o);
-  const RegionIdentity identity{{42}, boot_id, generation, 0x123456789abc, this_counter()};
+  const RegionIdentity identity{{42},           boot_id,        generation,
+                                0x123456789abc, this_counter(), std::move(source)};
   return region_image(identity, kHz / 250,
                       steering.first(kStart, kStart + kHz / 100, delta_shift_for(o.period)));
 }

@@ -14,7 +14,7 @@ import pathlib
 import re
 import sys
 
-SCALAR_BYTES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "s64": 8}
+SCALAR_BYTES = {"u8": 1, "u16": 2, "u32": 4, "s32": 4, "u64": 8, "s64": 8}
 # Names in the headers that are no constants of the format or the protocol but of the C interface.
 NOT_CONSTANTS = re.compile(r"_H$|_$|ROW$|^CLOCKPAGE_(EXPORT|WHERE_SIZE|OPEN_\w+)$")
 

@@ -41,6 +41,7 @@
 typedef u8 clockpage_u8;
 typedef u16 clockpage_u16;
 typedef u32 clockpage_u32;
+typedef s32 clockpage_s32;
 typedef u64 clockpage_u64;
 typedef s64 clockpage_s64;
 #else
@@ -50,6 +51,7 @@ typedef s64 clockpage_s64;
 typedef uint8_t clockpage_u8;
 typedef uint16_t clockpage_u16;
 typedef uint32_t clockpage_u32;
+typedef int32_t clockpage_s32;
 typedef uint64_t clockpage_u64;
 typedef int64_t clockpage_s64;
 #endif
@@ -57,7 +59,7 @@ typedef int64_t clockpage_s64;
 /* The major version changes only when an old reader would misread. */
 #define CLOCKPAGE_ABI_MAJOR 1
 /* The minor version grows with fields added in reserved space; `size` covers them. */
-#define CLOCKPAGE_ABI_MINOR 0
+#define CLOCKPAGE_ABI_MINOR 1
 
 #define CLOCKPAGE_PAGE_SIZE 4096
 /* Directory and data pages, padded to a power of two so that it can be a PCI BAR. */
@@ -101,9 +103,15 @@ typedef int64_t clockpage_s64;
 #define CLOCKPAGE_FORMAT_UNSCALED 0 /* input: the host's counter */
 #define CLOCKPAGE_FORMAT_SCALED   1 /* input: (counter * scale_ratio) >> scale_frac_bits */
 
-/* Which smear a data page carries. */
-#define CLOCKPAGE_SMEAR_NONE   0 /* UTC with leap seconds */
-#define CLOCKPAGE_SMEAR_LINEAR 1
+/* Which smear a data page carries; the first three have the values of vmclock's smearing hint.
+ * Two values of REALTIME are on one time scale only where smear, start and length are the same. */
+#define CLOCKPAGE_SMEAR_NONE    0 /* UTC with leap seconds */
+#define CLOCKPAGE_SMEAR_NOON    1 /* linear, from noon to noon UTC: 24 h on the smeared clock */
+#define CLOCKPAGE_SMEAR_UTC_SLS 2 /* linear, over the last 1000 s before midnight UTC */
+#define CLOCKPAGE_SMEAR_LINEAR  3 /* linear, as smear_start_s and smear_length_s say */
+
+/* struct clockpage_data_page.features, clockpage_directory_page.features */
+#define CLOCKPAGE_FEATURE_LEAPS 0x1 /* segments announce leap seconds and say where TAI is from */
 
 /* How good the clock is: the states of vmclock's clock_status. */
 #define CLOCKPAGE_STATUS_UNKNOWN      0 /* nothing vouches for REALTIME and TAI */
@@ -139,6 +147,13 @@ typedef int64_t clockpage_s64;
 #define CLOCKPAGE_SEGMENT_REALTIME_STEP  0x4u  /* REALTIME steps at start */
 #define CLOCKPAGE_SEGMENT_TAI_STEP       0x8u  /* TAI steps at start */
 #define CLOCKPAGE_SEGMENT_MONOTONIC_STEP 0x10u /* MONOTONIC, RAW or BOOTTIME step at start */
+/* Where TAI - UTC is from, valid with TAI_KNOWN; zero: not said (ABI 1.0). */
+#define CLOCKPAGE_SEGMENT_TAI_SOURCE        0x60u /* mask */
+#define CLOCKPAGE_SEGMENT_TAI_KERNEL        0x20u /* the kernel's TAI offset */
+#define CLOCKPAGE_SEGMENT_TAI_TABLE         0x40u /* a table of leap seconds */
+#define CLOCKPAGE_SEGMENT_TAI_CONFIGURATION 0x60u /* the writer was told */
+/* The source's own REALTIME is being smeared: unsmeared REALTIME is computed back from it. */
+#define CLOCKPAGE_SEGMENT_HOST_IN_SMEAR 0x80u
 /* Any of these: a discontinuity. It begins a new epoch. */
 #define CLOCKPAGE_SEGMENT_DISCONTINUITY                                                            \
 	(CLOCKPAGE_SEGMENT_REALTIME_STEP | CLOCKPAGE_SEGMENT_TAI_STEP |                            \
@@ -158,7 +173,7 @@ struct clockpage_directory_page {
 	clockpage_u16 abi_major;                  /* CLOCKPAGE_ABI_MAJOR */
 	clockpage_u16 abi_minor;                  /* CLOCKPAGE_ABI_MINOR */
 	clockpage_u32 size;                       /* bytes of this page with a meaning */
-	clockpage_u64 features;                   /* none are defined yet */
+	clockpage_u64 features;                   /* CLOCKPAGE_FEATURE_* */
 	clockpage_u64 region_size;                /* bytes: CLOCKPAGE_REGION_SIZE */
 	clockpage_u8 host_id[16];                 /* of this host, the same over reboots */
 	clockpage_u8 boot_id[16];                 /* of this boot of the host */
@@ -244,6 +259,11 @@ struct clockpage_diagnostics {
 	clockpage_s64 source_error_ns; /* page - source at the last observation */
 	clockpage_u64 source_max_error_ns; /* what the source said of its own error; ~0: nothing */
 	clockpage_u64 source_frequency_hz; /* counter frequency as the source last saw it */
+	/* The table of leap seconds that was read, if any (all zero: none): POSIX seconds at which
+	 * it was made and at which it expires, and what it says TAI - UTC to be now, in seconds. */
+	clockpage_u64 leap_table_updated_s;
+	clockpage_u64 leap_table_expires_s;
+	clockpage_s64 leap_table_offset_s;
 };
 
 /* Data page. */
@@ -253,7 +273,7 @@ struct clockpage_data_page {
 	clockpage_u16 abi_major;
 	clockpage_u16 abi_minor;
 	clockpage_u32 size;                 /* bytes of this page with a meaning */
-	clockpage_u64 features;             /* none are defined yet */
+	clockpage_u64 features;             /* CLOCKPAGE_FEATURE_* */
 	clockpage_u8 counter_kind;          /* CLOCKPAGE_COUNTER_* */
 	clockpage_u8 format;                /* CLOCKPAGE_FORMAT_* */
 	clockpage_u8 smear;                 /* CLOCKPAGE_SMEAR_* of this page; see the directory */
@@ -268,7 +288,11 @@ struct clockpage_data_page {
 	clockpage_u8 scale_frac_bits;
 	clockpage_u8 reserved0[7];
 	clockpage_u64 generation; /* the directory's */
-	clockpage_u8 reserved1[184];
+	/* The smear, in seconds of the smeared clock: where it begins, from the midnight UTC that
+	 * follows the leap second (noon before: -43200), and how long it takes. ABI 1.0: both 0. */
+	clockpage_s32 smear_start_s;
+	clockpage_u32 smear_length_s;
+	clockpage_u8 reserved1[176];
 
 	/* Changing: the newest segment's number, and the writer's withdrawal. */
 	clockpage_u64 index;   /* starts at a random 48-bit value, then +1 per segment */
@@ -277,7 +301,7 @@ struct clockpage_data_page {
 
 	/* Changing, for people. */
 	struct clockpage_diagnostics diagnostics;
-	clockpage_u8 reserved3[376];
+	clockpage_u8 reserved3[352];
 
 	/* Changing under `index`. */
 	struct clockpage_segment segment[CLOCKPAGE_SEGMENT_COUNT];
@@ -406,7 +430,10 @@ CLOCKPAGE_ROW(clockpage_diagnostics, lead_ns, 0x68, 8);
 CLOCKPAGE_ROW(clockpage_diagnostics, source_error_ns, 0x70, 8);
 CLOCKPAGE_ROW(clockpage_diagnostics, source_max_error_ns, 0x78, 8);
 CLOCKPAGE_ROW(clockpage_diagnostics, source_frequency_hz, 0x80, 8);
-CLOCKPAGE_SIZE_ROW(clockpage_diagnostics, 136);
+CLOCKPAGE_ROW(clockpage_diagnostics, leap_table_updated_s, 0x88, 8);
+CLOCKPAGE_ROW(clockpage_diagnostics, leap_table_expires_s, 0x90, 8);
+CLOCKPAGE_ROW(clockpage_diagnostics, leap_table_offset_s, 0x98, 8);
+CLOCKPAGE_SIZE_ROW(clockpage_diagnostics, 160);
 
 CLOCKPAGE_ROW(clockpage_data_page, magic, 0x00, 8);
 CLOCKPAGE_ROW(clockpage_data_page, abi_major, 0x08, 2);
@@ -425,12 +452,14 @@ CLOCKPAGE_ROW(clockpage_data_page, scale_ratio, 0x30, 8);
 CLOCKPAGE_ROW(clockpage_data_page, scale_frac_bits, 0x38, 1);
 CLOCKPAGE_ROW(clockpage_data_page, reserved0, 0x39, 7);
 CLOCKPAGE_ROW(clockpage_data_page, generation, 0x40, 8);
-CLOCKPAGE_ROW(clockpage_data_page, reserved1, 0x48, 184);
+CLOCKPAGE_ROW(clockpage_data_page, smear_start_s, 0x48, 4);
+CLOCKPAGE_ROW(clockpage_data_page, smear_length_s, 0x4c, 4);
+CLOCKPAGE_ROW(clockpage_data_page, reserved1, 0x50, 176);
 CLOCKPAGE_ROW(clockpage_data_page, index, 0x100, 8);
 CLOCKPAGE_ROW(clockpage_data_page, revoked, 0x108, 8);
 CLOCKPAGE_ROW(clockpage_data_page, reserved2, 0x110, 240);
-CLOCKPAGE_ROW(clockpage_data_page, diagnostics, 0x200, 136);
-CLOCKPAGE_ROW(clockpage_data_page, reserved3, 0x288, 376);
+CLOCKPAGE_ROW(clockpage_data_page, diagnostics, 0x200, 160);
+CLOCKPAGE_ROW(clockpage_data_page, reserved3, 0x2a0, 352);
 CLOCKPAGE_ROW(clockpage_data_page, segment, 0x400, 3072);
 CLOCKPAGE_SIZE_ROW(clockpage_data_page, 4096);
 

@@ -51,6 +51,10 @@
 /* clockpage_time.flags */
 #define CLOCKPAGE_TIME_OVERDUE   0x1u /* at or past the lease's end: provisional */
 #define CLOCKPAGE_TIME_TAI_KNOWN 0x2u /* the page knows TAI - UTC */
+/* REALTIME of an unsmeared page within a second that is counted twice: a leap second is inserted.
+ */
+#define CLOCKPAGE_TIME_AMBIGUOUS     0x4u
+#define CLOCKPAGE_TIME_HOST_IN_SMEAR 0x8u /* the host's own clock is being smeared */
 
 #define CLOCKPAGE_MAX_PASSES 4
 

@@ -1,9 +1,13 @@
-# Leap seconds: the arithmetic of smears. Included by consumer/CMakeLists.txt.
-add_library(clockpage_leap STATIC ${CMAKE_CURRENT_LIST_DIR}/smear.cpp)
+# Leap seconds: their table and the arithmetic of smears. Included by consumer/CMakeLists.txt.
+add_library(clockpage_leap STATIC
+  ${CMAKE_CURRENT_LIST_DIR}/leap_table.cpp ${CMAKE_CURRENT_LIST_DIR}/smear.cpp)
 target_include_directories(clockpage_leap PUBLIC ${CMAKE_CURRENT_LIST_DIR})
-target_link_libraries(clockpage_leap PUBLIC clockpage_headers)
+target_link_libraries(clockpage_leap PUBLIC clockpage_headers PRIVATE Boost::headers)
 
 if(BUILD_TESTING)
-  clockpage_add_test(smear_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/smear_test.cpp
-                     LIBRARIES clockpage_leap)
+  foreach(test leap_table_test smear_test)
+    clockpage_add_test(${test} SOURCES ${CMAKE_CURRENT_LIST_DIR}/${test}.cpp
+                       LIBRARIES clockpage_leap)
+  endforeach()
 endif()
+clockpage_add_fuzz(leap_table_fuzz LIBRARIES clockpage_leap Boost::headers MAX_LENGTH 600)

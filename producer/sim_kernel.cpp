@@ -9,6 +9,7 @@ namespace clockpage::producer {
 namespace {
 
 constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+constexpr std::int64_t kDay = 86400;  // s
 
 // Divides rounding towards minus infinity.
 constexpr std::int64_t floor_div(std::int64_t a, std::int64_t b) noexcept {
@@ -33,6 +34,7 @@ SimKernel::SimKernel(const SimKernelConfig& config, std::uint64_t counter)
   raw_nsec_shifted_ = static_cast<std::uint64_t>(config.raw_ns % kNsPerSecond) << config.shift;
   monotonic_minus_realtime_ns_ = config.monotonic_ns - config.realtime_ns;
   boottime_minus_monotonic_ns_ = config.boottime_ns - config.monotonic_ns;
+  tai_offset_s_ = config.tai_offset_s;
   next_tick_ = counter + cycle_interval_;
 }
 
@@ -68,7 +70,8 @@ void SimKernel::apply(const SimEvent& event) {
       break;
     }
     case SimEvent::Kind::realtime_step: {
-      // do_settimeofday64: REALTIME moves, MONOTONIC does not.
+      // do_settimeofday64: REALTIME moves, MONOTONIC does not. It forgets when a leap second that
+      // is armed was to be taken (and does not take it until it is armed anew).
       const std::int64_t ns =
           static_cast<std::int64_t>(nsec_shifted_ >> config_.shift) + event.value;
       const std::uint64_t fraction = nsec_shifted_ & ((std::uint64_t{1} << config_.shift) - 1);
@@ -77,6 +80,7 @@ void SimKernel::apply(const SimEvent& event) {
       nsec_shifted_ =
           static_cast<std::uint64_t>(ns - carry * kNsPerSecond) << config_.shift | fraction;
       monotonic_minus_realtime_ns_ -= event.value;
+      next_leap_s_ = kNoLeap;
       seq_ += 2;
       break;
     }
@@ -97,6 +101,9 @@ void SimKernel::apply(const SimEvent& event) {
     case SimEvent::Kind::tick_gap:
       ticks_to_skip_ = static_cast<std::uint64_t>(event.value);
       break;
+    case SimEvent::Kind::arm_leap:
+      armed_leap_ = static_cast<int>(event.value);
+      break;
   }
 }
 
@@ -111,12 +118,62 @@ void SimKernel::accumulate(std::uint64_t intervals) noexcept {
   for (; intervals > 0; intervals--) {
     cycle_last_ += cycle_interval_;
     nsec_shifted_ += cycle_interval_ * mult_;
-    for (; nsec_shifted_ >= second; nsec_shifted_ -= second) seconds_++;
+    for (; nsec_shifted_ >= second; nsec_shifted_ -= second) begin_second();
     raw_nsec_shifted_ += cycle_interval_ * raw_mult_;
     for (; raw_nsec_shifted_ >= second; raw_nsec_shifted_ -= second) raw_seconds_++;
     const auto done = static_cast<std::int64_t>(cycle_interval_ * mult_) + xtime_remainder_;
     ntp_error_ += static_cast<std::int64_t>(used_tick_) - (done << (32 - config_.shift));
   }
+}
+
+// accumulate_nsecs_to_secs: once for every second of REALTIME that begins, at the tick that finds
+// it begun. A leap second moves REALTIME alone: what MONOTONIC and TAI are made of moves against
+// it.
+void SimKernel::begin_second() noexcept {
+  seconds_++;
+  const int leap = leap_at_second(static_cast<std::int64_t>(seconds_));
+  seconds_ += static_cast<std::uint64_t>(std::int64_t{leap});
+  monotonic_minus_realtime_ns_ -= leap * kNsPerSecond;
+  tai_offset_s_ -= leap;
+}
+
+// second_overflow in kernel/time/ntp.c: what to add to REALTIME, in s, now that it has reached
+// now_s. The state moves by one step each second.
+int SimKernel::leap_at_second(std::int64_t now_s) noexcept {
+  switch (leap_state_) {
+    case LeapState::ok:
+      if (armed_leap_ == 0) return 0;
+      leap_state_ = armed_leap_ > 0 ? LeapState::insertion : LeapState::deletion;
+      // An insertion when 00:00:00 is reached, a deletion when 23:59:59 is; later than now.
+      next_leap_s_ = now_s + kDay - (armed_leap_ > 0 ? now_s : now_s + 1) % kDay;
+      return 0;
+    case LeapState::insertion:
+    case LeapState::deletion: {
+      const bool insertion = leap_state_ == LeapState::insertion;
+      if (armed_leap_ != (insertion ? 1 : -1)) {
+        leap_state_ = LeapState::ok;
+        next_leap_s_ = kNoLeap;
+        return 0;
+      }
+      if (now_s != next_leap_s_) return 0;
+      leap_state_ = insertion ? LeapState::in_second : LeapState::wait;
+      next_leap_s_ = kNoLeap;
+      return insertion ? -1 : 1;
+    }
+    case LeapState::in_second:
+      leap_state_ = LeapState::wait;
+      return 0;
+    case LeapState::wait:
+      if (armed_leap_ == 0) leap_state_ = LeapState::ok;
+      return 0;
+  }
+  return 0;
+}
+
+int SimKernel::pending_leap() const noexcept {
+  if (next_leap_s_ == kNoLeap) return 0;
+  if (leap_state_ == LeapState::insertion) return armed_leap_ == 1 ? 1 : 0;
+  return leap_state_ == LeapState::deletion && armed_leap_ == -1 ? -1 : 0;
 }
 
 void SimKernel::adjust(std::uint64_t offset) noexcept {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <kernel_clock.hpp>
+#include <limits>
 #include <optional>
 #include <random>
 #include <vector>
@@ -20,6 +21,7 @@ struct SimKernelConfig {
   std::int64_t monotonic_ns = 1'000'000'000;
   std::int64_t boottime_ns = 5'000'000'000;
   std::int64_t raw_ns = 1'000'000'000;
+  std::int64_t tai_offset_s = 0;  // the kernel's; 0: never set
 };
 
 // What happens to the simulated clock, at a counter value.
@@ -30,6 +32,7 @@ struct SimEvent {
     tai_offset,     // value: s
     suspend,        // value: ns that MONOTONIC and RAW stood still until now; REALTIME did not
     tick_gap,       // value: ticks of the kernel left out (an idle CPU)
+    arm_leap,       // value: +1 STA_INS, -1 STA_DEL, 0 neither
   };
   std::uint64_t counter = 0;
   Kind kind = Kind::frequency;
@@ -50,12 +53,21 @@ class SimKernel {
   [[nodiscard]] KernelClockSnapshot snapshot() const noexcept;
   // The frequency in effect since the last tick, ppb from nominal.
   [[nodiscard]] std::int64_t frequency_ppb() const noexcept { return applied_frequency_ppb_; }
+  // The leap second to be taken at the end of the current UTC day, as adjtimex's state tells: +1
+  // inserted (TIME_INS), -1 deleted (TIME_DEL), 0 none. Armed and disarmed, it shows (and counts)
+  // from the next full second on; once taken it must be disarmed before another can be armed.
+  [[nodiscard]] int pending_leap() const noexcept;
 
  private:
+  enum class LeapState { ok, insertion, deletion, in_second, wait };  // TIME_OK to TIME_WAIT
+  static constexpr std::int64_t kNoLeap = std::numeric_limits<std::int64_t>::max();
+
   void apply(const SimEvent& event);
   void tick(std::uint64_t counter);
   void accumulate(std::uint64_t intervals) noexcept;
   void adjust(std::uint64_t offset) noexcept;
+  [[nodiscard]] int leap_at_second(std::int64_t now_s) noexcept;
+  void begin_second() noexcept;
 
   SimKernelConfig config_;
   std::deque<SimEvent> events_;
@@ -80,6 +92,9 @@ class SimKernel {
   std::int64_t monotonic_minus_realtime_ns_ = 0;
   std::int64_t boottime_minus_monotonic_ns_ = 0;
   std::int64_t tai_offset_s_ = 0;
+  int armed_leap_ = 0;  // +1, -1, 0
+  LeapState leap_state_ = LeapState::ok;
+  std::int64_t next_leap_s_ = kNoLeap;  // REALTIME, s, at whose beginning it is taken
 };
 
 // NTP-like steering for ever: frequency changes of up to +-max_ppb, slews, steps (if any),

@@ -134,6 +134,170 @@ TEST(SimKernelTest, LearnsTheTaiOffset) {
   EXPECT_EQ(clock_ns(kernel, 11, kStart + kHz) - clock_ns(kernel, 0, kStart + kHz), 37 * kSecondNs);
 }
 
+// ---- leap seconds
+
+constexpr std::int64_t kMidnight = 1'483'228'800;  // 2017-01-01T00:00:00Z
+
+class SimLeapTest : public testing::Test {
+ protected:
+  // Some seconds before a midnight UTC, between two ticks; `plain` never leaps.
+  explicit SimLeapTest(std::int64_t seconds_before = 10)
+      : leaping_(config(seconds_before), kStart), plain_(config(seconds_before), kStart) {}
+  static SimKernelConfig config(std::int64_t seconds_before) {
+    SimKernelConfig config;
+    config.realtime_ns = (kMidnight - seconds_before) * kSecondNs + 1'234'567;
+    config.tai_offset_s = 36;
+    return config;
+  }
+  void arm(std::int64_t value, std::uint64_t after_ticks) {
+    leaping_.schedule({kStart + after_ticks, SimEvent::Kind::arm_leap, value});
+  }
+  // REALTIME against a kernel that does not leap; all other clocks must be as that one's.
+  std::int64_t ahead(std::uint64_t counter) {
+    leaping_.advance(counter);
+    plain_.advance(counter);
+    for (const int clock : {1, 4, 7, 11})
+      EXPECT_EQ(clock_ns(leaping_, clock, counter), clock_ns(plain_, clock, counter)) << clock;
+    Observation a;
+    Observation b;
+    observe_snapshot(leaping_.snapshot(), counter, a);
+    observe_snapshot(plain_.snapshot(), counter, b);
+    EXPECT_TRUE(a.monotonic == b.monotonic);
+    EXPECT_EQ(a.tai_minus_realtime_ns.value() + a.realtime_minus_monotonic_ns,
+              b.tai_minus_realtime_ns.value() + b.realtime_minus_monotonic_ns);
+    return clock_ns(leaping_, 0, counter) - clock_ns(plain_, 0, counter);
+  }
+  // The first counter value at which the kernel without leap reads at least `ns`.
+  std::uint64_t when(std::int64_t ns) {
+    SimKernel kernel(config(10), kStart);
+    std::uint64_t low = kStart;
+    std::uint64_t high = kStart + 1000 * kHz;
+    while (low < high) {
+      const std::uint64_t middle = low + (high - low) / 2;
+      if (clock_ns(kernel, 0, middle) < ns)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return low;
+  }
+  // The tick at or after `counter`.
+  static std::uint64_t tick_from(std::uint64_t counter) {
+    SimKernel kernel({}, kStart);
+    std::uint64_t at = counter;
+    const auto last = [&](std::uint64_t c) {
+      kernel.advance(c);
+      return kernel.snapshot().cycle_last;
+    };
+    const std::uint64_t before = last(counter - 1);
+    while (last(at) == before) at++;
+    return at;
+  }
+
+  SimKernel leaping_;
+  SimKernel plain_;
+};
+
+TEST_F(SimLeapTest, AnInsertionIsTakenAtTheTickAfterTheSecondAndNotBefore) {
+  arm(1, kHz);
+  const std::uint64_t second = when(kMidnight * kSecondNs);
+  const std::uint64_t tick = tick_from(second);
+  ASSERT_GT(tick, second);  // the kernel is late, and that is the point
+  EXPECT_EQ(ahead(second - 1), 0);
+  EXPECT_EQ(ahead(second), 0);  // REALTIME already reads 00:00:00
+  EXPECT_EQ(clock_ns(leaping_, 0, second) / kSecondNs, kMidnight);
+  EXPECT_EQ(ahead(tick - 1), 0);
+  EXPECT_EQ(ahead(tick), -kSecondNs);
+  EXPECT_EQ(clock_ns(leaping_, 0, tick) / kSecondNs, kMidnight - 1);  // 23:59:59 once more
+  EXPECT_EQ(ahead(tick + kHz), -kSecondNs);
+  EXPECT_EQ(clock_ns(leaping_, 0, tick + kHz) / kSecondNs, kMidnight);
+}
+
+TEST_F(SimLeapTest, ADeletionIsTakenAtTheTickAfterTheSecondThatIsLeftOut) {
+  arm(-1, kHz);
+  const std::uint64_t second = when((kMidnight - 1) * kSecondNs);
+  const std::uint64_t tick = tick_from(second);
+  ASSERT_GT(tick, second);
+  EXPECT_EQ(ahead(tick - 1), 0);
+  EXPECT_EQ(ahead(tick), kSecondNs);
+  EXPECT_EQ(clock_ns(leaping_, 0, tick) / kSecondNs, kMidnight);
+  EXPECT_EQ(ahead(tick + 3 * kHz), kSecondNs);
+}
+
+TEST_F(SimLeapTest, WhatIsPendingShowsFromTheNextSecondOnAndUntilItIsTaken) {
+  for (const int leap : {1, -1}) {
+    SimKernel kernel(config(10), kStart);
+    kernel.schedule({kStart + kHz / 2, SimEvent::Kind::arm_leap, leap});
+    kernel.advance(kStart + kHz * 9 / 10);
+    EXPECT_EQ(kernel.pending_leap(), 0);
+    kernel.advance(kStart + kHz * 11 / 10);
+    EXPECT_EQ(kernel.pending_leap(), leap);
+    kernel.advance(kStart + kHz * 89 / 10);
+    EXPECT_EQ(kernel.pending_leap(), leap);
+    kernel.advance(kStart + kHz * 101 / 10);
+    EXPECT_EQ(kernel.pending_leap(), 0);
+  }
+}
+
+TEST_F(SimLeapTest, IsNotTakenTwiceWhileItIsStillArmed) {
+  arm(1, kHz);
+  EXPECT_EQ(ahead(kStart + 12 * kHz), -kSecondNs);
+  EXPECT_EQ(ahead(kStart + (2 * 86400 + 20) * kHz), -kSecondNs);
+  EXPECT_EQ(leaping_.pending_leap(), 0);
+}
+
+TEST_F(SimLeapTest, IsTakenAgainOnceItHasBeenDisarmedAndArmedAnew) {
+  arm(1, kHz);
+  arm(0, 3600 * kHz);
+  arm(1, 7200 * kHz);
+  EXPECT_EQ(ahead(kStart + 86400 * kHz), -kSecondNs);
+  EXPECT_EQ(leaping_.pending_leap(), 1);
+  EXPECT_EQ(ahead(kStart + 86420 * kHz), -2 * kSecondNs);
+}
+
+TEST_F(SimLeapTest, IsNotTakenOnceItHasBeenDisarmed) {
+  arm(-1, kHz);
+  arm(0, 5 * kHz);
+  EXPECT_EQ(ahead(kStart + 20 * kHz), 0);
+  EXPECT_EQ(leaping_.pending_leap(), 0);
+}
+
+TEST_F(SimLeapTest, ArmedInTheLastSecondItIsTakenADayLater) {
+  arm(1, kHz * 95 / 10);
+  EXPECT_EQ(ahead(kStart + 20 * kHz), 0);
+  EXPECT_EQ(leaping_.pending_leap(), 1);
+  EXPECT_EQ(ahead(kStart + 86420 * kHz), -kSecondNs);
+}
+
+TEST_F(SimLeapTest, ATickGapOverTheLeapDelaysItToTheNextTick) {
+  arm(1, kHz);
+  const std::uint64_t second = when(kMidnight * kSecondNs);
+  const std::uint64_t begin = second - kHz / 10;
+  for (SimKernel* kernel : {&leaping_, &plain_})
+    kernel->schedule({begin, SimEvent::Kind::tick_gap, 750});  // 3 s
+  EXPECT_EQ(ahead(second + 2 * kHz), 0);
+  EXPECT_EQ(clock_ns(leaping_, 0, second + 2 * kHz) / kSecondNs, kMidnight + 2);
+  EXPECT_EQ(ahead(second + 3 * kHz), -kSecondNs);  // one second, though three have passed at once
+}
+
+TEST_F(SimLeapTest, AClockThatIsSetForgetsTheLeap) {
+  arm(1, kHz);
+  for (SimKernel* kernel : {&leaping_, &plain_})
+    kernel->schedule({kStart + 5 * kHz, SimEvent::Kind::realtime_step, 1});
+  EXPECT_EQ(ahead(kStart + 20 * kHz), 0);
+  EXPECT_EQ(leaping_.pending_leap(), 0);
+}
+
+TEST_F(SimLeapTest, ATaiOffsetThatWasNeverSetCountsTheLeapsAllTheSame) {
+  SimKernelConfig unset = config(10);
+  unset.tai_offset_s = 0;
+  SimKernel kernel(unset, kStart);
+  kernel.schedule({kStart + kHz, SimEvent::Kind::arm_leap, 1});
+  const std::uint64_t later = kStart + 20 * kHz;
+  kernel.advance(later);
+  EXPECT_EQ(clock_ns(kernel, 11, later) - clock_ns(kernel, 0, later), kSecondNs);
+}
+
 TEST(SimKernelTest, RawIsNotSteered) {
   SimKernel kernel({}, kStart);
   kernel.schedule({kStart + 1, SimEvent::Kind::frequency, -500'000});

@@ -11,7 +11,7 @@ OVERDUE = 1
 NOW, AGAIN, REFUSED = 0, 1, 2
 REALTIME, MONOTONIC = 0, 1
 BRIDGE, DISCONTINUITY = 0x2, 0x1C
-HEADER, PAGE, PROCESS, SEGMENT, READING = 368, 40, 24, 208, 80
+HEADER, PAGE, PROCESS, SEGMENT, READING = 416, 40, 24, 208, 80
 # name: (offset, struct format)
 SEGMENT_FIELDS = {"after_gap": (0, "Q"), "number": (16, "Q"), "start": (24, "Q"), "lease_end": (32, "Q"),
                   "tai_ns": (40, "Q"), "tai_frac": (48, "Q"), "tai_period_frac": (56, "Q"),

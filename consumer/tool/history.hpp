@@ -24,7 +24,7 @@ namespace clockpage::tool {
 static_assert(std::endian::native == std::endian::little, "the file's structs are written as is");
 
 inline constexpr char kHistoryMagic[] = "CLKPGHST";
-inline constexpr uint16_t kHistoryMajor = 1;
+inline constexpr uint16_t kHistoryMajor = 2;
 inline constexpr uint16_t kHistoryMinor = 0;
 inline constexpr unsigned kHistoryPages = 2;
 
@@ -51,7 +51,7 @@ struct HistoryHeader {
   clockpage_diagnostics before;  // the producer's words, before the first reading
   clockpage_diagnostics after;
 };
-static_assert(sizeof(HistoryHeader) == 368);
+static_assert(sizeof(HistoryHeader) == 416);
 
 /// A page that was read; its constants.
 struct HistoryPage {

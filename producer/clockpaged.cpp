@@ -102,6 +102,11 @@ std::vector<SimEvent> planned_events(const Options& options, std::uint64_t frequ
   };
   plan(SimEvent::Kind::realtime_step, options.sim_step_at_s, options.sim_step_s);
   plan(SimEvent::Kind::suspend, options.sim_suspend_at_s, options.sim_suspend_s);
+  if (options.sim_leap != 0) {
+    const double ticks = options.sim_leap_at_s * static_cast<double>(frequency_hz);
+    events.push_back(
+        {static_cast<std::uint64_t>(ticks), SimEvent::Kind::arm_leap, options.sim_leap});
+  }
   std::sort(events.begin(), events.end(),
             [](const SimEvent& a, const SimEvent& b) { return a.counter < b.counter; });
   return events;
@@ -113,6 +118,8 @@ Source make_sim_source(const Options& options) {
   made.counter = std::make_unique<HostCounter>(made.frequency_hz);
   SimKernelConfig kernel;
   kernel.frequency_hz = made.frequency_hz;
+  if (options.sim_start_s) kernel.realtime_ns = *options.sim_start_s * 1'000'000'000;
+  kernel.tai_offset_s = options.sim_tai_offset_s;
   SimScript::Options script;
   script.seed = options.sim_seed;
   script.max_frequency_ppb = static_cast<std::int64_t>(options.sim_max_frequency_ppb);
@@ -174,8 +181,13 @@ void continue_simulation(SimSource& sim, const clockpage_data_page& page) {
       clockpage_at(&reader, CLOCKPAGE_REALTIME, now, &config.realtime_ns) == 0 &&
       clockpage_at(&reader, CLOCKPAGE_MONOTONIC, now, &config.monotonic_ns) == 0 &&
       clockpage_at(&reader, CLOCKPAGE_BOOTTIME, now, &config.boottime_ns) == 0 &&
-      clockpage_at(&reader, CLOCKPAGE_MONOTONIC_RAW, now, &config.raw_ns) == 0)
+      clockpage_at(&reader, CLOCKPAGE_MONOTONIC_RAW, now, &config.raw_ns) == 0) {
+    // A kernel whose TAI offset is set has counted the leap seconds since.
+    std::int64_t tai_ns = 0;
+    if (config.tai_offset_s != 0 && clockpage_at(&reader, CLOCKPAGE_TAI, now, &tai_ns) == 0)
+      config.tai_offset_s = (tai_ns - config.realtime_ns) / 1'000'000'000;
     sim.restart_at(config);
+  }
 }
 
 struct OpenedRegion {

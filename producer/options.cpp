@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdlib>
 
 #include "number_option.hpp"
@@ -61,6 +62,9 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
   app.add_option("--for", o.for_seconds, "End after this many seconds (default: run until SIGTERM)")
       ->check(number_within(0.001, 1e9).description(""));
   app.add_flag("--quiet", o.quiet, "Report errors only");
+}
+
+void add_sim_options(CLI::App& app, Options& o) {
   app.add_option("--sim-seed", o.sim_seed, "sim: seed of the script")->capture_default_str();
   app.add_option("--sim-max-frequency-ppb", o.sim_max_frequency_ppb,
                  "sim: largest change of frequency")
@@ -90,13 +94,40 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
       ->capture_default_str();
 }
 
+void add_sim_date_options(CLI::App& app, Options& o) {
+  app.add_option_function<std::string>(
+         "--sim-start", [&o](const std::string& text) { o.sim_start_s = parse_utc_date(text); },
+         "sim: UTC to begin at, like 2016-12-31T23:59:50Z; a region that is adopted goes on from "
+         "its own")
+      ->type_name("DATE")
+      ->check([](const std::string& text) -> std::string {
+        return parse_utc_date(text) ? std::string()
+                                    : "must be a UTC date like 2016-12-31T23:59:50Z, 1970 to 2099";
+      });
+  app.add_option("--sim-tai-offset-s", o.sim_tai_offset_s,
+                 "sim: the kernel's TAI offset at the start; 0: never set")
+      ->check(CLI::Range(0, 255))
+      ->capture_default_str();
+  CLI::Option* leap =
+      app.add_option("--sim-leap", o.sim_leap,
+                     "sim: one leap second at the end of the UTC day, inserted (1) or deleted (-1)")
+          ->check([](const std::string& text) -> std::string {
+            const bool leap = text == "1" || text == "+1" || text == "-1";
+            return leap ? std::string() : "must be 1 or -1";
+          });
+  app.add_option("--sim-leap-at-s", o.sim_leap_at_s,
+                 "sim: when the kernel is told of it, after the start")
+      ->check(number_within(0.0, 1e6))
+      ->needs(leap)
+      ->capture_default_str();
+}
+
 // Whatever needs two options to be judged.
 void settle(const CLI::App& app, Options& o, const Durations& d) {
-  for (const char* name :
-       {"--sim-seed", "--sim-max-frequency-ppb", "--sim-change-interval-s", "--sim-steps-per-hour",
-        "--sim-step-s", "--sim-step-at-s", "--sim-suspend-s", "--sim-suspend-at-s"})
-    if (app.count(name) != 0 && o.source != "sim")
-      throw CLI::ValidationError(name, "needs --source sim");
+  if (o.source != "sim")
+    for (const CLI::Option* option : app.get_options())
+      if (option->count() != 0 && option->get_name().starts_with("--sim-"))
+        throw CLI::ValidationError(option->get_name(), "needs --source sim");
   if (o.directory.empty()) {
     const char* variable = std::getenv("CLOCKPAGE_DIR");
     o.directory = variable != nullptr && *variable != '\0' ? variable : "/run/clockpage";
@@ -112,6 +143,32 @@ void settle(const CLI::App& app, Options& o, const Durations& d) {
 
 }  // namespace
 
+std::optional<std::int64_t> parse_utc_date(std::string_view text) noexcept {
+  constexpr std::string_view form = "0000-00-00T00:00:00Z";
+  if (text.size() != form.size()) return std::nullopt;
+  for (std::size_t i = 0; i < form.size(); i++) {
+    const bool digit = text[i] >= '0' && text[i] <= '9';
+    if (form[i] == '0' ? !digit : text[i] != form[i]) return std::nullopt;
+  }
+  const auto number = [text](std::size_t from, std::size_t digits) {
+    unsigned value = 0;
+    for (const char digit : text.substr(from, digits))
+      value = value * 10 + static_cast<unsigned>(digit - '0');
+    return value;
+  };
+  const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(number(0, 4))},
+                                         std::chrono::month{number(5, 2)},
+                                         std::chrono::day{number(8, 2)}};
+  const unsigned hour = number(11, 2);
+  const unsigned minute = number(14, 2);
+  const unsigned second = number(17, 2);
+  if (!date.ok() || date.year() < std::chrono::year{1970} || date.year() > std::chrono::year{2099})
+    return std::nullopt;
+  if (hour > 23 || minute > 59 || second > 59) return std::nullopt;
+  const std::int64_t days = std::chrono::sys_days{date}.time_since_epoch().count();
+  return days * 86400 + hour * 3600 + minute * 60 + second;
+}
+
 ParsedOptions parse_options(int argc, char** argv) {
   CLI::App app{"Publishes the host's clock as shared-memory pages that anyone may map and read."};
   app.name("clockpaged");
@@ -120,6 +177,8 @@ ParsedOptions parse_options(int argc, char** argv) {
   Options options;
   Durations durations;
   add_options(app, options, durations);
+  add_sim_options(app, options);
+  add_sim_date_options(app, options);
   try {
     app.parse(argc, argv);
     settle(app, options, durations);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "publisher.hpp"
 
@@ -27,12 +28,19 @@ struct Options {
   double sim_step_at_s = 1;
   double sim_suspend_s = 0;  // 0: none
   double sim_suspend_at_s = 1;
+  std::optional<std::int64_t> sim_start_s;  // REALTIME to begin at, POSIX seconds
+  std::int64_t sim_tai_offset_s = 0;        // the simulated kernel's; 0: not set
+  int sim_leap = 0;                         // +1 insertion, -1 deletion, 0 none
+  double sim_leap_at_s = 0;                 // when it is armed
 };
 
 // Exit codes of every program.
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitRuntime = 1;
 inline constexpr int kExitUsage = 2;
+
+// POSIX seconds of a date like 2016-12-31T23:59:50Z, 1970 to 2099; nothing for any other text.
+std::optional<std::int64_t> parse_utc_date(std::string_view text) noexcept;
 
 // Options, or the exit code to end with at once: 0 after --help and --version, kExitUsage after
 // one line on stderr.

@@ -388,6 +388,10 @@ class BadInputTest(unittest.TestCase):
             self.refused(DAEMON, option, "7", code=2, naming=option)
             when = option[:-2] + "-at-s"
             self.refused(DAEMON, "--source", "sim", when, "7", code=2, naming=when)
+        for option, value in (("--sim-start", "2016-12-31T23:59:50Z"), ("--sim-tai-offset-s", "36"),
+                              ("--sim-leap", "1")):
+            self.refused(DAEMON, option, value, code=2, naming=option)
+        self.refused(DAEMON, "--source", "sim", "--sim-leap-at-s", "1", code=2, naming="--sim-leap-at-s")
 
     def test_a_bad_value_is_a_usage_error_that_names_its_option(self):
         simulated = [(DAEMON, "--source", "sim", f"--sim-{name}")
@@ -397,6 +401,25 @@ class BadInputTest(unittest.TestCase):
             for *command, option in ((TOOL, "watch", "--for"), (DAEMON, "--for"), *limits, *simulated):
                 with self.subTest(option, value=value):
                     self.refused(*command, "--dir", self.dir, option, value, code=2, naming=option)
+
+    def test_a_bad_date_or_leap_is_a_usage_error_that_names_its_option(self):
+        dates = ("", "abc", "2016-12-31", "2016-12-31T23:59:50", "2016-12-31 23:59:50Z",
+                 "2016-12-31T23:59:60Z", "2016-12-31T24:00:00Z", "2016-12-31T23:60:00Z",
+                 "2017-02-29T00:00:00Z", "2016-13-01T00:00:00Z", "2016-00-01T00:00:00Z",
+                 "2016-12-00T00:00:00Z", "1969-12-31T23:59:59Z", "2100-01-01T00:00:00Z",
+                 "16-12-31T23:59:50Z", "2016-12-31T23:59:50ZZ", "+016-12-31T23:59:50Z",
+                 "2016-12-31T23:59:5 Z", "2016-12-31t23:59:50z")
+        bad = [("--sim-start", value) for value in dates]
+        bad += [("--sim-leap", value) for value in ("", "0", "2", "-2", "+", "one", "1.5")]
+        bad += [("--sim-tai-offset-s", value) for value in ("", "-1", "256", "x", "36.5")]
+        for option, value in bad:
+            with self.subTest(option, value=value):
+                self.refused(DAEMON, "--dir", self.dir, "--source", "sim", option, value, code=2,
+                             naming=option)
+        for value in ("-1", "nan", "", "1e7"):
+            with self.subTest("--sim-leap-at-s", value=value):
+                self.refused(DAEMON, "--dir", self.dir, "--source", "sim", "--sim-leap", "1",
+                             "--sim-leap-at-s", value, code=2, naming="--sim-leap-at-s")
 
     def test_an_option_without_its_value_is_a_usage_error(self):
         self.refused(TOOL, "read", "--dir", code=2, naming="--dir")

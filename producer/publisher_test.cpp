@@ -231,6 +231,38 @@ TEST_F(StallTest, AStoreWithinAMicrosecondOfItsStartIsCountedAsLate) {
   }
 }
 
+TEST_F(StallTest, ABridgeAfterAStallSaysWhatTheSourceDidDuringIt) {
+  TamperedSource source(sim_->source());
+  sim_->restart_with(*counter_, source, false);
+  run(10);
+  ASSERT_EQ(newest().terms.status, CLOCKPAGE_STATUS_SYNCHRONISED);
+  ASSERT_NE(newest().terms.utc_bound_ns, CLOCKPAGE_BOUND_UNKNOWN);
+  const std::uint64_t end = newest().lease_end;
+  source.during = [&] {
+    if (counter_->stall_at_read != 0) return;  // it is read again, as it should be
+    // The source has nothing to tell yet. Then a stall, at the next look at the counter, in the
+    // middle of which the clock is set.
+    const std::uint64_t set = now() + kMs;
+    for (SimKernel* kernel : {&sim_->source().kernel(), &sim_->oracle()})
+      kernel->schedule({set, SimEvent::Kind::realtime_step, 50'000'000});
+    counter_->stall_at_read = counter_->reads + 1;
+    counter_->stall_until = end - kMs / 2;  // within the margin: too late to steer
+  };
+  ASSERT_EQ(sim_->publisher().step(), StepResult::bridged);
+  ASSERT_LT(now(), end);
+  for (std::size_t page = 0; page < 4; page++) {
+    const Terms terms = newest(page).terms;
+    EXPECT_EQ(terms.utc_bound_ns, CLOCKPAGE_BOUND_UNKNOWN) << page;
+    EXPECT_EQ(terms.status, CLOCKPAGE_STATUS_FREE_RUNNING) << page;
+    EXPECT_EQ(terms.reason, CLOCKPAGE_REASON_CATCHING_UP) << page;
+    EXPECT_NE(terms.local_bound_ns, CLOCKPAGE_BOUND_UNKNOWN) << page;  // no step of MONOTONIC
+  }
+  // Then the step itself is published.
+  const std::uint64_t epoch = newest().terms.epoch;
+  run(1);
+  EXPECT_EQ(newest().terms.epoch, epoch + 1);
+}
+
 // ---- the end
 
 TEST_F(PublisherTest, FinishLeavesAClockThatRunsOnAndSaysWhy) {

@@ -151,7 +151,7 @@ void become_realtime(const Options& options) {
 
 std::vector<std::byte> first_image(const Source& source, const CounterIdentity& counter,
                                    const Id& boot_id, const PublisherConfig& config) {
-  Steering steering(counter.frequency_hz, counter.quantum_ticks, config.limits);
+  Steering steering(counter.frequency_hz, counter.quantum_ticks, config.limits, config.leaps);
   // Several: a noisy source needs some to know its rate.
   for (int i = 0; i < 16; i++) {
     Observation observation;
@@ -161,14 +161,16 @@ std::vector<std::byte> first_image(const Source& source, const CounterIdentity& 
     source.counter->wait_until(observation.counter + counter.frequency_hz / 1000);
   }
   RegionIdentity identity{read_host_id(),     boot_id, random_u64(),
-                          random_u64() >> 16, counter, std::string(source.source->name())};
+                          random_u64() >> 16, counter, std::string(source.source->name()),
+                          config.leaps.smear};
   const std::uint64_t start = source.counter->read();
   const auto ticks = [&](std::uint64_t ns) {
     return static_cast<std::uint64_t>(clockpage_u128{ns} * counter.frequency_hz / 1'000'000'000);
   };
   const std::uint64_t end = start + ticks(config.period_ns + config.lead_ns);
   const std::uint32_t shift = delta_shift_for(nominal_period(counter.frequency_hz));
-  return region_image(identity, ticks(config.period_ns), steering.first(start, end, shift));
+  const Segment first = steering.first(start, end, shift);
+  return region_image(identity, ticks(config.period_ns), first, steering.first_smeared(first));
 }
 
 // The simulated kernel takes over the clock that the region has carried on with.

@@ -22,7 +22,7 @@ ObserveResult VvarSource::observe(Observation& observation) noexcept {
   std::uint64_t counter = 0;
   if (!clock_.read_with_counter(snapshot, counter)) return ObserveResult::lost;
   const ObserveResult result = observe_trusted(snapshot, counter, observation);
-  if (result == ObserveResult::ok) observation.quality = read_kernel_quality();
+  if (result == ObserveResult::ok) observe_timex(observation);
   return result;
 }
 
@@ -102,6 +102,7 @@ void BracketSource::read_differences() noexcept {
 ObserveResult BracketSource::observe(Observation& observation) noexcept {
   if (observations_++ % kObservationsPerLook == 0 && distrusted_clocksource())
     return ObserveResult::counter_untrusted;
+  const std::int64_t realtime_before = realtime_.value();
   // Several, so that a step is seen in the first observation after it.
   for (int i = 0; i < kTries; i++) read_differences();
   const Bracket monotonic = narrowest_bracket(CLOCK_MONOTONIC, kTries);
@@ -115,17 +116,35 @@ ObserveResult BracketSource::observe(Observation& observation) noexcept {
   const auto apart_ns = std::llround(static_cast<double>(apart) * ns_per_tick_);
   observation.raw = add_ns(make_instant(static_cast<std::uint64_t>(raw.ns), 1ULL << 63), apart_ns);
   observation.raw_period = 0;
+  timex fields{};
+  const int state = adjtimex(&fields);
+  observation.quality = quality_from_timex(state, fields);
+  observation.pending_leap = pending_leap_from_timex(state, fields);
+  set_tai_offset(consistent_tai_offset(fields.tai, realtime_before), observation);
   const std::uint64_t width = std::max(monotonic.width, raw.width);
   observation.noise_ns =
       static_cast<std::uint64_t>(std::ceil(static_cast<double>(width) * ns_per_tick_ / 2)) + 1 +
       std::max(realtime_.half_width(), boottime_.half_width());
   observation.realtime_minus_monotonic_ns = realtime_.value();
   observation.boottime_minus_monotonic_ns = boottime_.value();
-  timex fields{};
-  const int state = adjtimex(&fields);
-  observation.tai_minus_realtime_ns = kernel_tai_offset_ns(fields.tai);
-  observation.quality = quality_from_timex(state, fields);
   return ObserveResult::ok;
+}
+
+// The kernel's TAI offset and REALTIME are read one after the other. At a leap second both change,
+// and their sum, which is TAI, does not: neither may be used without the other, and REALTIME moves
+// by exactly a second, however coarsely it is read.
+int BracketSource::consistent_tai_offset(int tai, std::int64_t realtime_before) noexcept {
+  const int moved = tai_ ? tai - *tai_ : 0;
+  const bool realtime_moved = realtime_.value() != realtime_before;
+  if (moved != 0 && !realtime_moved && !tai_moved_alone_) {
+    tai_moved_alone_ = true;  // REALTIME may have followed since: seen next time, or it was set
+    return *tai_;
+  }
+  tai_moved_alone_ = false;
+  if (moved != 0 && realtime_moved)
+    realtime_.prefer(realtime_before - moved * std::int64_t{1'000'000'000});
+  tai_ = tai;
+  return tai;
 }
 
 std::string BracketSource::description() const {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -39,6 +40,10 @@ class OffsetInterval {
   void add(std::int64_t low, std::int64_t high) noexcept;
   // Holds the middle of what is known now.
   void settle() noexcept { held_ = low_ + (high_ - low_) / 2; }
+  // Holds this value, where the readings allow it.
+  void prefer(std::int64_t value) noexcept {
+    if (value >= low_ && value <= high_) held_ = value;
+  }
   // Held until it is refuted, so that a narrowing interval is no step.
   [[nodiscard]] std::int64_t value() const noexcept { return held_; }
   // How far the difference may be from value(), ns.
@@ -64,11 +69,14 @@ class BracketSource final : public TimeSource {
 
  private:
   void read_differences() noexcept;
+  [[nodiscard]] int consistent_tai_offset(int tai, std::int64_t realtime_before) noexcept;
 
   double ns_per_tick_;
   std::uint64_t observations_ = 0;
   OffsetInterval realtime_;
   OffsetInterval boottime_;
+  std::optional<int> tai_;  // the kernel's TAI offset as last used, s
+  bool tai_moved_alone_ = false;
 };
 
 // The counter's frequency against MONOTONIC_RAW over about 0.2 s, rounded to whole kHz.

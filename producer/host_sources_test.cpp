@@ -111,9 +111,17 @@ INSTANTIATE_TEST_SUITE_P(
                     QualityCase{-1, 0, 1500, false, kError, 1'500'000}));
 
 TEST(KernelTaiOffsetTest, BelowTenSecondsItWasNeverSet) {
-  for (const int unset : {-1, 0, 1, 9}) EXPECT_EQ(kernel_tai_offset_ns(unset), std::nullopt);
-  EXPECT_EQ(kernel_tai_offset_ns(10), 10'000'000'000);
-  EXPECT_EQ(kernel_tai_offset_ns(37), 37'000'000'000);
+  Observation observation;
+  for (const int unset : {-1, 0, 1, 9}) {
+    set_tai_offset(unset, observation);
+    EXPECT_FALSE(observation.tai_known);
+    EXPECT_EQ(observation.tai_minus_realtime_ns, unset * std::int64_t{1'000'000'000});
+  }
+  for (const int set : {10, 37}) {
+    set_tai_offset(set, observation);
+    EXPECT_TRUE(observation.tai_known);
+    EXPECT_EQ(observation.tai_minus_realtime_ns, set * std::int64_t{1'000'000'000});
+  }
 }
 
 TEST(ObserveTrustedTest, ACounterThatTheKernelHasLeftIsNotTrusted) {

@@ -46,8 +46,8 @@ void observe_snapshot(const KernelClockSnapshot& snapshot, std::uint64_t counter
   observation.realtime_minus_monotonic_ns = base_difference_ns(realtime, monotonic, snapshot.shift);
   observation.boottime_minus_monotonic_ns =
       base_difference_ns(snapshot.base[CLOCKPAGE_BOOTTIME], monotonic, snapshot.shift);
-  observation.tai_minus_realtime_ns = kernel_tai_offset_ns(
-      static_cast<std::int64_t>(snapshot.base[CLOCKPAGE_TAI].sec - realtime.sec));
+  set_tai_offset(static_cast<std::int64_t>(snapshot.base[CLOCKPAGE_TAI].sec - realtime.sec),
+                 observation);
 }
 
 ObserveResult observe_trusted(const KernelClockSnapshot& snapshot, std::uint64_t counter,
@@ -76,16 +76,25 @@ Quality quality_from_timex(int state, const timex& fields) noexcept {
   return quality;
 }
 
-Quality read_kernel_quality() noexcept {
-  timex fields{};
-  const int state = adjtimex(&fields);
-  return quality_from_timex(state, fields);
+// The status bits stay set after the leap second, until a daemon clears them; the state tells.
+// An unsynchronised kernel hides it (TIME_ERROR): it will take what is armed, but vouches for
+// nothing.
+int pending_leap_from_timex(int state, const timex& fields) noexcept {
+  if (state != TIME_OK && state != TIME_INS && state != TIME_DEL) return 0;
+  if ((fields.status & STA_INS) != 0) return 1;
+  return (fields.status & STA_DEL) != 0 ? -1 : 0;
 }
 
-std::optional<std::int64_t> kernel_tai_offset_ns(std::int64_t tai_offset_s) noexcept {
-  // 10 s since 1972. Less was never set: it is 0, or the leap seconds that the kernel took since.
-  if (tai_offset_s < 10) return std::nullopt;
-  return tai_offset_s * static_cast<std::int64_t>(kNsPerSecond);
+void observe_timex(Observation& observation) noexcept {
+  timex fields{};
+  const int state = adjtimex(&fields);
+  observation.quality = quality_from_timex(state, fields);
+  observation.pending_leap = pending_leap_from_timex(state, fields);
+}
+
+void set_tai_offset(std::int64_t tai_offset_s, Observation& observation) noexcept {
+  observation.tai_minus_realtime_ns = tai_offset_s * static_cast<std::int64_t>(kNsPerSecond);
+  observation.tai_known = tai_offset_s >= 10;  // 10 s since 1972; less was never set
 }
 
 }  // namespace clockpage::producer

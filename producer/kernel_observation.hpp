@@ -25,10 +25,13 @@ ObserveResult observe_trusted(const KernelClockSnapshot& snapshot, std::uint64_t
 // maxerror in us; 16 s (NTP_PHASE_LIMIT) means that it has given up.
 Quality quality_from_timex(int state, const timex& fields) noexcept;
 
-// adjtimex with modes 0: reads, changes nothing.
-Quality read_kernel_quality() noexcept;
+// adjtimex with modes 0: reads, changes nothing. Fills in quality and pending_leap.
+void observe_timex(Observation& observation) noexcept;
 
-// TAI - UTC in ns as adjtimex reports it; nothing when it was never set (below 10 s).
-std::optional<std::int64_t> kernel_tai_offset_ns(std::int64_t tai_offset_s) noexcept;
+// TAI - REALTIME in s as the kernel has it. Never set, it is 0, and counts leap seconds from there.
+void set_tai_offset(std::int64_t tai_offset_s, Observation& observation) noexcept;
+
+// Of adjtimex(2), as quality_from_timex: see Observation::pending_leap.
+int pending_leap_from_timex(int state, const timex& fields) noexcept;
 
 }  // namespace clockpage::producer

@@ -27,7 +27,9 @@ Segment continued(const Segment& segment, std::uint64_t lease_end) noexcept {
   Terms& terms = next.terms;
   terms.utc_bound_ns = grown(terms.utc_bound_ns, terms.utc_bound_growth_frac, ticks);
   terms.local_bound_ns = grown(terms.local_bound_ns, terms.local_bound_growth_frac, ticks);
-  terms.flags = (terms.flags & CLOCKPAGE_SEGMENT_TAI_KNOWN) | CLOCKPAGE_SEGMENT_BRIDGE;
+  // What is known of TAI stays as it was; what happened at `segment`'s start does not happen again.
+  terms.flags &= ~std::uint32_t{CLOCKPAGE_SEGMENT_DISCONTINUITY};
+  terms.flags |= CLOCKPAGE_SEGMENT_BRIDGE;
   return next;
 }
 
@@ -55,7 +57,8 @@ PageWriter::PageWriter(clockpage_data_page& page) noexcept
     : page_(&page),
       index_(CLOCKPAGE_LOAD(page.index)),
       scale_{page.scale_ratio, page.scale_frac_bits},
-      shift_(page.delta_shift) {}
+      shift_(page.delta_shift),
+      smear_{page.smear, page.smear_start_s, page.smear_length_s} {}
 
 bool PageWriter::is_ours() const noexcept { return CLOCKPAGE_LOAD(page_->index) == index_; }
 
@@ -69,7 +72,9 @@ Segment PageWriter::load(std::uint64_t number) const noexcept {
   out.raw = {out.tai.start, make_instant(CLOCKPAGE_LOAD(s.raw_ns), CLOCKPAGE_LOAD(s.raw_frac)),
              CLOCKPAGE_LOAD(s.raw_period_frac), shift_};
   out.lease_end = CLOCKPAGE_LOAD(s.lease_end);
-  out.terms = {CLOCKPAGE_LOAD(s.utc_offset_ns),
+  out.terms = {{CLOCKPAGE_LOAD(s.utc_offset_ns), CLOCKPAGE_LOAD(s.leap_start_ns),
+                CLOCKPAGE_LOAD(s.leap_end_ns), CLOCKPAGE_LOAD(s.utc_offset_after_ns),
+                CLOCKPAGE_LOAD(s.leap_slope_frac)},
                CLOCKPAGE_LOAD(s.monotonic_offset_ns),
                CLOCKPAGE_LOAD(s.boottime_offset_ns),
                CLOCKPAGE_LOAD(s.utc_bound_ns),
@@ -80,11 +85,7 @@ Segment PageWriter::load(std::uint64_t number) const noexcept {
                CLOCKPAGE_LOAD(s.flags),
                CLOCKPAGE_LOAD(s.status),
                CLOCKPAGE_LOAD(s.reason),
-               CLOCKPAGE_LOAD(s.leap_indicator),
-               CLOCKPAGE_LOAD(s.leap_start_ns),
-               CLOCKPAGE_LOAD(s.leap_end_ns),
-               CLOCKPAGE_LOAD(s.utc_offset_after_ns),
-               CLOCKPAGE_LOAD(s.leap_slope_frac)};
+               CLOCKPAGE_LOAD(s.leap_indicator)};
   return out;
 }
 
@@ -100,8 +101,8 @@ void PageWriter::fill_next(const Segment& segment) noexcept {
   CLOCKPAGE_STORE(s.tai_ns, whole_ns(segment.tai.base));
   CLOCKPAGE_STORE(s.tai_frac, frac_of(segment.tai.base));
   CLOCKPAGE_STORE(s.tai_period_frac, segment.tai.period_frac);
-  CLOCKPAGE_STORE(s.utc_offset_ns, t.utc_offset_ns);
-  CLOCKPAGE_STORE(s.leap_start_ns, t.leap_start_ns);
+  CLOCKPAGE_STORE(s.utc_offset_ns, t.utc.before_ns);
+  CLOCKPAGE_STORE(s.leap_start_ns, t.utc.start_ns);
   CLOCKPAGE_STORE(s.monotonic_offset_ns, t.monotonic_offset_ns);
   CLOCKPAGE_STORE(s.boottime_offset_ns, t.boottime_offset_ns);
   CLOCKPAGE_STORE(s.raw_ns, whole_ns(segment.raw.base));
@@ -116,9 +117,9 @@ void PageWriter::fill_next(const Segment& segment) noexcept {
   CLOCKPAGE_STORE(s.status, t.status);
   CLOCKPAGE_STORE(s.reason, t.reason);
   CLOCKPAGE_STORE(s.leap_indicator, t.leap_indicator);
-  CLOCKPAGE_STORE(s.leap_end_ns, t.leap_end_ns);
-  CLOCKPAGE_STORE(s.utc_offset_after_ns, t.utc_offset_after_ns);
-  CLOCKPAGE_STORE(s.leap_slope_frac, t.leap_slope_frac);
+  CLOCKPAGE_STORE(s.leap_end_ns, t.utc.end_ns);
+  CLOCKPAGE_STORE(s.utc_offset_after_ns, t.utc.after_ns);
+  CLOCKPAGE_STORE(s.leap_slope_frac, t.utc.slope_frac);
 }
 
 bool PageWriter::publish() noexcept {

@@ -7,13 +7,14 @@
 #include <cstdint>
 
 #include "instant.hpp"
+#include "smear.hpp"
 
 namespace clockpage::producer {
 
-// What is published beside the lines. The growths are per unit of the page's ticks; all else is the
-// same on all four pages.
+// What is published beside the lines. The growths are per unit of the page's ticks; `utc` and
+// `leap_indicator` are the unsmeared or the smeared pages'; all else is the same on all four.
 struct Terms {
-  std::int64_t utc_offset_ns = 0;
+  UtcOffset utc;
   std::int64_t monotonic_offset_ns = 0;
   std::int64_t boottime_offset_ns = 0;
   std::uint64_t utc_bound_ns = CLOCKPAGE_BOUND_UNKNOWN;
@@ -25,10 +26,6 @@ struct Terms {
   std::uint8_t status = CLOCKPAGE_STATUS_UNKNOWN;
   std::uint8_t reason = CLOCKPAGE_REASON_NONE;
   std::uint8_t leap_indicator = CLOCKPAGE_LEAP_NONE;
-  std::int64_t leap_start_ns = CLOCKPAGE_NO_LEAP;
-  std::int64_t leap_end_ns = CLOCKPAGE_NO_LEAP;
-  std::int64_t utc_offset_after_ns = 0;
-  std::uint64_t leap_slope_frac = 0;
 };
 
 struct Segment {
@@ -74,6 +71,8 @@ class PageWriter {
   [[nodiscard]] Segment load(std::uint64_t number) const noexcept;
   [[nodiscard]] const Scale& scale() const noexcept { return scale_; }
   [[nodiscard]] std::uint32_t shift() const noexcept { return shift_; }
+  // Which smear REALTIME is on.
+  [[nodiscard]] const Smear& smear() const noexcept { return smear_; }
 
   // Fills the slot after the newest; may be called again before publish(). Sets the number. Only
   // while is_ours().
@@ -93,6 +92,7 @@ class PageWriter {
   std::uint64_t index_;
   Scale scale_;
   std::uint32_t shift_;
+  Smear smear_;
 };
 
 }  // namespace clockpage::producer

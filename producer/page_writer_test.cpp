@@ -78,7 +78,7 @@ Segment some_segment(std::uint64_t number) {
   s.raw = {kStart, make_instant(1'000'000'000, 99),
            static_cast<std::uint64_t>(nominal_period(kHz)) + 12345, 0};
   s.lease_end = kStart + kHz / 250;
-  s.terms.utc_offset_ns = s.terms.utc_offset_after_ns = 37'000'000'000;
+  s.terms.utc.before_ns = s.terms.utc.after_ns = 37'000'000'000;
   s.terms.monotonic_offset_ns = 1'699'999'990'000'000'000;
   s.terms.boottime_offset_ns = 1'699'999'000'000'000'000;
   s.terms.utc_bound_ns = 1'000'000;
@@ -109,10 +109,10 @@ TEST_F(PageWriterTest, LoadsEveryWordThatItFilled) {
   Segment s = some_segment(page_.index() + 1);
   s.terms.reason = CLOCKPAGE_REASON_CATCHING_UP;
   s.terms.leap_indicator = CLOCKPAGE_LEAP_IN_SMEAR;
-  s.terms.leap_start_ns = 11;
-  s.terms.leap_end_ns = 22;
-  s.terms.utc_offset_after_ns = 33;
-  s.terms.leap_slope_frac = 44;
+  s.terms.utc.start_ns = 11;
+  s.terms.utc.end_ns = 22;
+  s.terms.utc.after_ns = 33;
+  s.terms.utc.slope_frac = 44;
   page_.fill_next(s);
   ASSERT_TRUE(page_.publish());
   const Segment got = page_.newest();
@@ -125,7 +125,7 @@ TEST_F(PageWriterTest, LoadsEveryWordThatItFilled) {
   EXPECT_EQ(got.lease_end, s.lease_end);
   const Terms& a = got.terms;
   const Terms& b = s.terms;
-  EXPECT_EQ(a.utc_offset_ns, b.utc_offset_ns);
+  EXPECT_EQ(a.utc.before_ns, b.utc.before_ns);
   EXPECT_EQ(a.monotonic_offset_ns, b.monotonic_offset_ns);
   EXPECT_EQ(a.boottime_offset_ns, b.boottime_offset_ns);
   EXPECT_EQ(a.utc_bound_ns, b.utc_bound_ns);
@@ -137,10 +137,10 @@ TEST_F(PageWriterTest, LoadsEveryWordThatItFilled) {
   EXPECT_EQ(a.status, b.status);
   EXPECT_EQ(a.reason, b.reason);
   EXPECT_EQ(a.leap_indicator, b.leap_indicator);
-  EXPECT_EQ(a.leap_start_ns, b.leap_start_ns);
-  EXPECT_EQ(a.leap_end_ns, b.leap_end_ns);
-  EXPECT_EQ(a.utc_offset_after_ns, b.utc_offset_after_ns);
-  EXPECT_EQ(a.leap_slope_frac, b.leap_slope_frac);
+  EXPECT_EQ(a.utc.start_ns, b.utc.start_ns);
+  EXPECT_EQ(a.utc.end_ns, b.utc.end_ns);
+  EXPECT_EQ(a.utc.after_ns, b.utc.after_ns);
+  EXPECT_EQ(a.utc.slope_frac, b.utc.slope_frac);
 }
 
 TEST_F(PageWriterTest, ShowsReadersNothingBeforeItPublishes) {

@@ -17,6 +17,11 @@ constexpr std::uint64_t kForgetSeconds = 15;
 // A store this close to the segment's start is counted as late already.
 constexpr std::uint64_t kLateGuardNs = 1000;
 
+LeapConfig with_smear(LeapConfig config, const PageWriter& smeared) {
+  config.smear = smeared.smear();
+  return config;
+}
+
 }  // namespace
 
 Publisher::Publisher(const std::array<clockpage_data_page*, kPages>& pages, Counter& counter,
@@ -27,7 +32,7 @@ Publisher::Publisher(const std::array<clockpage_data_page*, kPages>& pages, Coun
       frequency_hz_(frequency_hz),
       pages_{PageWriter(*pages[0]), PageWriter(*pages[1]), PageWriter(*pages[2]),
              PageWriter(*pages[3])},
-      steering_(frequency_hz, quantum_ticks, config.limits),
+      steering_(frequency_hz, quantum_ticks, config.limits, with_smear(config.leaps, pages_[1])),
       period_(ticks(config.period_ns)),
       margin_(ticks(config.margin_ns)),
       min_lead_(ticks(config.lead_ns)),
@@ -102,8 +107,10 @@ StepResult Publisher::advance(bool last) noexcept {
   // lease.pml [5.1.3]
   bool bridge = must_bridge_ || !steering_.ready() || !in_time(start);
   if (!bridge) {
-    const std::uint64_t end = start + std::max(period_, lead_);
-    fill_steered(last ? steering_.last_plan(before, end) : steering_.plan(before, end));
+    const std::uint64_t end = steering_.good_end(before, start + std::max(period_, lead_));
+    const UtcOffset smeared = pages_[1].newest().terms.utc;
+    fill_steered(last ? steering_.last_plan(before, smeared, end)
+                      : steering_.plan(before, smeared, end));
     bridge = !in_time(start);  // lease.pml [5.1.4 check]
   }
   if (bridge) {
@@ -215,7 +222,16 @@ void Publisher::account(bool bridged, const Segment& before) noexcept {
   told_.source_max_error_ns = seen.quality.max_error_ns.value_or(CLOCKPAGE_BOUND_UNKNOWN);
   told_.source_frequency_hz = static_cast<std::uint64_t>(make_instant(1'000'000'000) /
                                                          std::max<Period>(steering_.period(), 1));
+  tell_leap_table();
   write_diagnostics();
+}
+
+void Publisher::tell_leap_table() noexcept {
+  const std::optional<LeapTable>& table = steering_.leaps().config().table;
+  if (!table) return;
+  told_.leap_table_updated_s = static_cast<std::uint64_t>(table->updated_s());
+  told_.leap_table_expires_s = static_cast<std::uint64_t>(table->expires_s());
+  told_.leap_table_offset_s = steering_.leaps().known().table_offset_s.value_or(0);
 }
 
 // Lateness is counted a little early: a CPU may run a reader's re-check ahead of its counter read,
@@ -241,9 +257,12 @@ void Publisher::count_disagreement(const PageWriter& page, const Segment& before
   const InstantDelta tai = difference(now.tai.at(counter), before.tai.at(counter));
   const InstantDelta raw = difference(now.raw.at(counter), before.raw.at(counter));
   std::uint64_t apart = std::max(magnitude_ns(tai), magnitude_ns(raw));
-  for (const std::int64_t offset :
-       {t.utc_offset_ns - was.utc_offset_ns, t.monotonic_offset_ns - was.monotonic_offset_ns,
-        t.boottime_offset_ns - was.boottime_offset_ns})
+  const auto tai_ns = [&](const Segment& segment) {
+    return static_cast<std::int64_t>(whole_ns(segment.tai.at(counter)));
+  };
+  for (const std::int64_t offset : {t.utc.at(tai_ns(now)) - was.utc.at(tai_ns(before)),
+                                    t.monotonic_offset_ns - was.monotonic_offset_ns,
+                                    t.boottime_offset_ns - was.boottime_offset_ns})
     apart = std::max(apart, magnitude_ns(tai - InstantDelta{offset} * (InstantDelta{1} << 64)));
   told_.late_max_ns = std::max(told_.late_max_ns, apart);
 }
@@ -284,6 +303,9 @@ void Publisher::write_diagnostics() noexcept {
     CLOCKPAGE_STORE(d.source_error_ns, told_.source_error_ns);
     CLOCKPAGE_STORE(d.source_max_error_ns, told_.source_max_error_ns);
     CLOCKPAGE_STORE(d.source_frequency_hz, told_.source_frequency_hz);
+    CLOCKPAGE_STORE(d.leap_table_updated_s, told_.leap_table_updated_s);
+    CLOCKPAGE_STORE(d.leap_table_expires_s, told_.leap_table_expires_s);
+    CLOCKPAGE_STORE(d.leap_table_offset_s, told_.leap_table_offset_s);
   }
 }
 

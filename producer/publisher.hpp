@@ -18,6 +18,7 @@ struct PublisherConfig {
   std::uint64_t max_lead_ns = 50'000'000;  // the most that lateness may make of it
   std::uint64_t margin_ns = 1'000'000;     // no steering closer to a segment's start than this
   SteeringLimits limits;
+  LeapConfig leaps;  // the smear is the pages' own, whatever it says here
 };
 
 enum class StepResult {
@@ -33,8 +34,8 @@ class Publisher {
  public:
   static constexpr std::size_t kPages = CLOCKPAGE_DATA_PAGE_COUNT;
 
-  // `pages[0]` is the unscaled, unsmeared one. `adopted`: it goes on from what is there, and
-  // bridges first.
+  // `pages[0]` is the unscaled, unsmeared one, `pages[1]` the unscaled, smeared one. `adopted`: it
+  // goes on from what is there, and bridges first.
   Publisher(const std::array<clockpage_data_page*, kPages>& pages, Counter& counter,
             TimeSource& source, std::uint64_t frequency_hz, std::uint64_t quantum_ticks,
             const PublisherConfig& config, bool adopted);
@@ -70,6 +71,7 @@ class Publisher {
   void count_disagreement(const PageWriter& page, const Segment& before, std::uint64_t at) noexcept;
   void count_if_late(const PageWriter& page, const Segment& before, std::uint64_t after) noexcept;
   void account(bool bridged, const Segment& before) noexcept;
+  void tell_leap_table() noexcept;
   void write_diagnostics() noexcept;
 
   Counter& counter_;

@@ -32,8 +32,8 @@ TEST_F(PublisherTest, ARealtimeStepIsCountedAndNotSeenByTheOtherClocks) {
       EXPECT_TRUE(add_ns(is.tai.base, -is.terms.boottime_offset_ns) ==
                   add_ns(at_end, -was.terms.boottime_offset_ns));
       EXPECT_TRUE(is.raw.base == was.raw.at(was.lease_end));
-      EXPECT_TRUE(add_ns(is.tai.base, -is.terms.utc_offset_ns) ==
-                  add_ns(add_ns(at_end, -was.terms.utc_offset_ns), step));
+      EXPECT_TRUE(add_ns(is.tai.base, -is.terms.utc.before_ns) ==
+                  add_ns(add_ns(at_end, -was.terms.utc.before_ns), step));
     }
     run(1);  // once only
     EXPECT_EQ(told().realtime_steps, before.realtime_steps + 1);
@@ -53,12 +53,13 @@ TEST_F(PublisherTest, ATaiOffsetLearnedLaterStepsTaiOnly) {
   EXPECT_EQ(told().tai_steps, 1U);
   EXPECT_EQ(told().realtime_steps, 0U);
   EXPECT_EQ(told().monotonic_steps, 0U);
-  EXPECT_EQ(is.terms.flags, CLOCKPAGE_SEGMENT_TAI_KNOWN | CLOCKPAGE_SEGMENT_TAI_STEP);
+  EXPECT_EQ(is.terms.flags, CLOCKPAGE_SEGMENT_TAI_KNOWN | CLOCKPAGE_SEGMENT_TAI_KERNEL |
+                                CLOCKPAGE_SEGMENT_TAI_STEP);
   const Instant at_end = was.tai.at(was.lease_end);
   EXPECT_TRUE(add_ns(is.tai.base, -is.terms.monotonic_offset_ns) ==
               add_ns(at_end, -was.terms.monotonic_offset_ns));
-  EXPECT_TRUE(add_ns(is.tai.base, -is.terms.utc_offset_ns) ==
-              add_ns(at_end, -was.terms.utc_offset_ns));
+  EXPECT_TRUE(add_ns(is.tai.base, -is.terms.utc.before_ns) ==
+              add_ns(at_end, -was.terms.utc.before_ns));
   EXPECT_EQ(is.terms.status, CLOCKPAGE_STATUS_SYNCHRONISED);
   run(5);
   for (std::size_t page = 0; page < 4; page++)
@@ -67,7 +68,7 @@ TEST_F(PublisherTest, ATaiOffsetLearnedLaterStepsTaiOnly) {
   EXPECT_EQ(told().tai_steps, 1U);
 }
 
-// The kernel takes one second out of REALTIME and adds it to TAI - UTC, at once.
+// The kernel takes one second out of REALTIME and adds it to TAI - UTC, at once and unannounced.
 TEST_F(PublisherTest, ALeapSecondTakenByTheKernelStepsRealtimeAlone) {
   start(quiet());
   event(SimEvent::Kind::tai_offset, 37);
@@ -78,9 +79,10 @@ TEST_F(PublisherTest, ALeapSecondTakenByTheKernelStepsRealtimeAlone) {
   event(SimEvent::Kind::tai_offset, 38);
   run(1);
   const Segment is = newest();
-  EXPECT_EQ(is.terms.flags, CLOCKPAGE_SEGMENT_TAI_KNOWN | CLOCKPAGE_SEGMENT_REALTIME_STEP);
+  EXPECT_EQ(is.terms.flags, CLOCKPAGE_SEGMENT_TAI_KNOWN | CLOCKPAGE_SEGMENT_TAI_KERNEL |
+                                CLOCKPAGE_SEGMENT_REALTIME_STEP);
   EXPECT_EQ(is.terms.epoch, was.terms.epoch + 1);
-  EXPECT_EQ(is.terms.utc_offset_ns, 38 * kSecondNs);
+  EXPECT_EQ(is.terms.utc.before_ns, 38 * kSecondNs);
   EXPECT_TRUE(is.tai.base == was.tai.at(was.lease_end));
   EXPECT_EQ(is.terms.monotonic_offset_ns, was.terms.monotonic_offset_ns);
   EXPECT_EQ(told().realtime_steps, before.realtime_steps + 1);

@@ -128,6 +128,7 @@ void fill_directory(clockpage_directory_page& d, const RegionIdentity& identity)
   d.abi_major = CLOCKPAGE_ABI_MAJOR;
   d.abi_minor = CLOCKPAGE_ABI_MINOR;
   d.size = sizeof d;
+  d.features = CLOCKPAGE_FEATURE_LEAPS;
   d.region_size = CLOCKPAGE_REGION_SIZE;
   std::copy(identity.host_id.begin(), identity.host_id.end(), d.host_id);
   std::copy(identity.boot_id.begin(), identity.boot_id.end(), d.boot_id);
@@ -153,7 +154,11 @@ void fill_page_header(clockpage_data_page& p, const RegionIdentity& identity, Pa
   p.size = sizeof p;
   p.counter_kind = identity.counter.kind;
   p.format = kind.format;
-  p.smear = CLOCKPAGE_SMEAR_NONE;
+  p.features = CLOCKPAGE_FEATURE_LEAPS;
+  const Smear smear = kind.smear != 0 ? identity.smear : kNoSmear;
+  p.smear = smear.kind;
+  p.smear_start_s = smear.start_s;
+  p.smear_length_s = smear.length_s;
   p.segment_count = CLOCKPAGE_SEGMENT_COUNT;
   p.segment_size = CLOCKPAGE_SEGMENT_SIZE;
   p.segment_offset = CLOCKPAGE_SEGMENT_OFFSET;
@@ -257,6 +262,15 @@ const char* impossible_header(const clockpage_data_page& page, std::uint64_t hos
   return nullptr;
 }
 
+bool is_possible(const UtcOffset& utc) {
+  if (!utc.leaps()) return utc == constant_offset(utc.before_ns);
+  if (utc.end_ns < utc.start_ns || utc.start_ns < 0) return false;
+  if (utc.end_ns == utc.start_ns) return utc.slope_frac == 0;
+  // No smear is steeper than one part in 99: REALTIME never goes back.
+  return std::abs(utc.after_ns - utc.before_ns) <= (utc.end_ns - utc.start_ns) / 99 &&
+         utc == offset_ramp(utc.before_ns, utc.start_ns, utc.end_ns, utc.after_ns);
+}
+
 // What no producer of this counter has published; null if all is well. Longest lease ahead: a
 // period and twice the lead.
 const char* impossible_segment(const PageWriter& page, std::uint64_t hz, std::uint64_t number,
@@ -281,17 +295,24 @@ const char* impossible_segment(const PageWriter& page, std::uint64_t hz, std::ui
         whole_ns(s.raw.at(counter_value)) >= CLOCKPAGE_MAX_BASE_NS)
       return "its newest segment is past the year 2116";
   constexpr auto largest = static_cast<std::int64_t>(CLOCKPAGE_MAX_BASE_NS);
-  for (const std::int64_t offset :
-       {s.terms.utc_offset_ns, s.terms.monotonic_offset_ns, s.terms.boottime_offset_ns})
+  for (const std::int64_t offset : {s.terms.utc.before_ns, s.terms.utc.after_ns,
+                                    s.terms.monotonic_offset_ns, s.terms.boottime_offset_ns})
     if (offset <= -largest || offset >= largest)
       return "its newest segment has an impossible offset";
+  if (!is_possible(s.terms.utc)) return "its newest segment has an impossible leap second";
   return nullptr;
 }
 
-// All that is the same on all pages.
-bool is_same_clock(const Segment& a, const Segment& b) {
-  return a.terms.epoch == b.terms.epoch && a.terms.flags == b.terms.flags &&
-         a.terms.utc_offset_ns == b.terms.utc_offset_ns &&
+// All that is the same on all pages. UTC is the same on pages of one smear; across smears it
+// differs by what leap seconds a smear can be behind or ahead.
+bool is_same_clock(const Segment& a, const Segment& b, bool same_smear) {
+  constexpr std::int64_t most = 3 * kNsPerSecond;
+  const auto utc_at_start = [](const Segment& s) {
+    return s.terms.utc.at(static_cast<std::int64_t>(whole_ns(s.tai.base)));
+  };
+  const bool same_utc =
+      same_smear ? a.terms.utc == b.terms.utc : std::abs(utc_at_start(a) - utc_at_start(b)) <= most;
+  return a.terms.epoch == b.terms.epoch && a.terms.flags == b.terms.flags && same_utc &&
          a.terms.monotonic_offset_ns == b.terms.monotonic_offset_ns &&
          a.terms.boottime_offset_ns == b.terms.boottime_offset_ns;
 }
@@ -318,8 +339,10 @@ const char* impossible_pages(const clockpage_directory_page& directory, std::uin
     const bool scaled = pages[i].scale().frac_bits != 0;
     const std::uint64_t hz = scaled ? 1'000'000'000 : directory.counter_frequency_hz;
     if (const char* wrong = impossible_segment(pages[i], hz, furthest, now)) return wrong;
-    if (!is_same_clock(pages[i].load(furthest), pages[0].load(furthest)))
-      return "its pages contradict each other";
+    for (std::size_t j = 0; j < i; j++)
+      if (!is_same_clock(pages[i].load(furthest), pages[j].load(furthest),
+                         pages[i].smear() == pages[j].smear()))
+        return "its pages contradict each other";
   }
   return nullptr;
 }
@@ -352,7 +375,7 @@ ExistingRegion judge(const fs::path& path, const bip::mapped_region& mapped, con
 }  // namespace
 
 std::vector<std::byte> region_image(const RegionIdentity& identity, std::uint64_t history_ticks,
-                                    const Segment& first) {
+                                    const Segment& first, const std::optional<UtcTerms>& smeared) {
   struct Image {
     clockpage_directory_page directory;
     std::array<clockpage_data_page, CLOCKPAGE_DATA_PAGE_COUNT> pages;
@@ -361,7 +384,12 @@ std::vector<std::byte> region_image(const RegionIdentity& identity, std::uint64_
   fill_directory(image->directory, identity);
   for (std::size_t i = 0; i < kKinds.size(); i++) {
     fill_page_header(image->pages[i], identity, kKinds[i]);
-    fill_first_segments(image->pages[i], history_ticks, first);
+    Segment segment = first;
+    if (kKinds[i].smear != 0 && smeared) {
+      segment.terms.utc = smeared->offset;
+      segment.terms.leap_indicator = smeared->leap_indicator;
+    }
+    fill_first_segments(image->pages[i], history_ticks, segment);
   }
   std::vector<std::byte> bytes(CLOCKPAGE_REGION_SIZE);
   std::memcpy(bytes.data(), image.get(), sizeof *image);

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -20,6 +21,7 @@
 #include "counter.hpp"
 #include "identity.hpp"
 #include "page_writer.hpp"
+#include "utc_plan.hpp"
 
 namespace clockpage::producer {
 
@@ -36,12 +38,15 @@ struct RegionIdentity {
   std::uint64_t first_index = 0;  // 48 bits
   CounterIdentity counter;
   std::string source{};  // its name, at most 15 characters: whose clock the first segment is
+  Smear smear{};         // of the smeared pages
 };
 
 // The whole region's bytes, ready to be written: `first` is the first segment in terms of the
 // host's counter, `history_ticks` how far its line is extended backwards as the one before it.
+// `smeared`: what the smeared pages have instead; nothing: the same.
 std::vector<std::byte> region_image(const RegionIdentity& identity, std::uint64_t history_ticks,
-                                    const Segment& first);
+                                    const Segment& first,
+                                    const std::optional<UtcTerms>& smeared = std::nullopt);
 
 // A file that says that a producer is at work: locked while it lives, close-on-exec.
 class ProducerLock {

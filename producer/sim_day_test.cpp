@@ -100,7 +100,7 @@ class DayChecker {
                              add_ns(tai, -was.terms.monotonic_offset_ns);
       const bool raw = now.raw.base == was.raw.at(was.lease_end);
       const bool others = step || (now.tai.base == tai && now.terms.epoch == was.terms.epoch &&
-                                   now.terms.utc_offset_ns == was.terms.utc_offset_ns);
+                                   now.terms.utc.before_ns == was.terms.utc.before_ns);
       const bool joined = now.tai.start == was.lease_end && now.number == was.number + 1;
       if (!monotonic || !raw || !others || !joined) figures.broken_boundaries++;
       if (step && i == 0) figures.steps++;

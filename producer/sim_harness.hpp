@@ -112,7 +112,7 @@ class SimHarness {
     const std::uint64_t hz = options_.kernel.frequency_hz;
     Observation observation;
     source_.observe(observation);
-    Steering steering(hz, 1, options_.publisher.limits);
+    Steering steering(hz, 1, options_.publisher.limits, options_.publisher.leaps);
     steering.observe(observation);
     RegionIdentity identity;
     identity.generation = options_.seed;
@@ -120,10 +120,11 @@ class SimHarness {
     identity.counter = {
         kThisCounterKind, hz, 1, 0, 0, static_cast<std::uint8_t>(options_.seed % 2 == 0 ? 32 : 48)};
     const std::uint64_t period = hz / 1000 * (options_.publisher.period_ns / 1000) / 1000;
+    identity.smear = options_.publisher.leaps.smear;
     const std::uint64_t start = counter_.read();
-    return region_image(
-        identity, period,
-        steering.first(start, start + 2 * period, delta_shift_for(nominal_period(hz))));
+    const Segment first =
+        steering.first(start, start + 2 * period, delta_shift_for(nominal_period(hz)));
+    return region_image(identity, period, first, steering.first_smeared(first));
   }
 
   SimOptions options_;

@@ -163,8 +163,8 @@ class SimLeapTest : public testing::Test {
     observe_snapshot(leaping_.snapshot(), counter, a);
     observe_snapshot(plain_.snapshot(), counter, b);
     EXPECT_TRUE(a.monotonic == b.monotonic);
-    EXPECT_EQ(a.tai_minus_realtime_ns.value() + a.realtime_minus_monotonic_ns,
-              b.tai_minus_realtime_ns.value() + b.realtime_minus_monotonic_ns);
+    EXPECT_EQ(a.tai_minus_realtime_ns + a.realtime_minus_monotonic_ns,
+              b.tai_minus_realtime_ns + b.realtime_minus_monotonic_ns);
     return clock_ns(leaping_, 0, counter) - clock_ns(plain_, 0, counter);
   }
   // The first counter value at which the kernel without leap reads at least `ns`.

@@ -36,6 +36,7 @@ ObserveResult SimSource::observe(Observation& observation) noexcept {
   script_.feed(kernel_, now);
   kernel_.advance(now);
   observe_snapshot(kernel_.snapshot(), now, observation);
+  observation.pending_leap = kernel_.pending_leap();
   observation.quality = quality_;
   return ObserveResult::ok;
 }

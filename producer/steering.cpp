@@ -44,17 +44,28 @@ std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept {
 }  // namespace
 
 Steering::Steering(std::uint64_t frequency_hz, std::uint64_t quantum_ticks,
-                   const SteeringLimits& limits)
+                   const SteeringLimits& limits, const LeapConfig& leaps)
     : limits_(limits),
       quantum_ns_(whole_ns(nominal_period(frequency_hz) * quantum_ticks) + 1),
       monotonic_(nominal_period(frequency_hz)),
-      raw_(nominal_period(frequency_hz)) {}
+      raw_(nominal_period(frequency_hz)),
+      leaps_(leaps) {}
 
 void Steering::observe(const Observation& o) noexcept {
   monotonic_.add({o.counter, o.monotonic, o.period, o.dither, o.noise_ns});
   raw_.add({o.counter, o.raw, o.raw_period, 0, o.noise_ns});
   last_ = o;
+  leaps_.observe(o);
   lost_ = false;
+  if (adopted_) {
+    // As the page has it by now: a leap second may have passed since it was published.
+    const Terms& terms = adopted_->terms;
+    const std::uint64_t tai =
+        whole_ns(add_ns(monotonic_.predict(o.counter), terms.monotonic_offset_ns));
+    realtime_minus_monotonic_ns_ =
+        terms.monotonic_offset_ns - terms.utc.at(static_cast<std::int64_t>(tai));
+    adopted_.reset();
+  }
   // Whoever set the clock knows how good it is; the bound from before says nothing of it.
   if (was_set(o)) was_synchronised_ = false;
   realtime_minus_monotonic_ns_ = o.realtime_minus_monotonic_ns;
@@ -66,20 +77,20 @@ void Steering::observe(const Observation& o) noexcept {
   }
 }
 
-// A leap second moves REALTIME, not TAI: it is no reason to distrust anything.
+// A leap second moves REALTIME, not TAI, and setting the kernel's TAI offset moves TAI alone: no
+// reason to distrust anything.
 bool Steering::was_set(const Observation& o) const noexcept {
   if (!realtime_minus_monotonic_ns_) return false;
   const std::int64_t moved = o.realtime_minus_monotonic_ns - *realtime_minus_monotonic_ns_;
-  const bool tai_known = o.tai_minus_realtime_ns && tai_minus_realtime_ns_;
-  const std::int64_t leapt = tai_known ? *o.tai_minus_realtime_ns - *tai_minus_realtime_ns_ : 0;
-  return moved + leapt != 0;
+  const std::int64_t leapt =
+      o.tai_minus_realtime_ns - tai_minus_realtime_ns_.value_or(o.tai_minus_realtime_ns);
+  return moved != 0 && moved + leapt != 0;
 }
 
 void Steering::adopt(const Segment& newest) noexcept {
   const Terms& terms = newest.terms;
-  realtime_minus_monotonic_ns_ = terms.monotonic_offset_ns - terms.utc_offset_ns;
-  if ((terms.flags & CLOCKPAGE_SEGMENT_TAI_KNOWN) != 0)
-    tai_minus_realtime_ns_ = terms.utc_offset_ns;
+  adopted_ = newest;
+  if ((terms.flags & CLOCKPAGE_SEGMENT_TAI_KNOWN) != 0) leaps_.adopt(terms.monotonic_offset_ns);
   const std::uint8_t status = newest.terms.status;
   if (newest.terms.utc_bound_ns == CLOCKPAGE_BOUND_UNKNOWN) return;
   if (status != CLOCKPAGE_STATUS_SYNCHRONISED && status != CLOCKPAGE_STATUS_FREE_RUNNING) return;
@@ -121,23 +132,33 @@ Steering::Correction Steering::correct(const Tracker& tracker, Instant base, std
   return {target, error, target != wanted};
 }
 
-void Steering::set_offsets(const Terms& before, std::int64_t monotonic_step_ns,
-                           Terms& t) const noexcept {
-  const std::int64_t tai_offset = last_.tai_minus_realtime_ns.value_or(0);
-  t.utc_offset_ns = t.utc_offset_after_ns = tai_offset;
-  t.monotonic_offset_ns = last_.realtime_minus_monotonic_ns + tai_offset;
+Steering::Step Steering::set_offsets(const Terms& before, std::int64_t tai_ns,
+                                     std::int64_t monotonic_step_ns, Terms& t) const noexcept {
+  const UtcKnowledge& known = leaps_.known();
+  t.monotonic_offset_ns = last_.realtime_minus_monotonic_ns + known.tai_offset_ns;
   t.boottime_offset_ns = t.monotonic_offset_ns - last_.boottime_minus_monotonic_ns;
-  t.flags = last_.tai_minus_realtime_ns ? CLOCKPAGE_SEGMENT_TAI_KNOWN : 0;
+  t.flags = (known.tai_known ? CLOCKPAGE_SEGMENT_TAI_KNOWN : 0) | known.tai_source |
+            (known.host_in_smear_of ? CLOCKPAGE_SEGMENT_HOST_IN_SMEAR : 0);
   // MONOTONIC is what is followed; what the others do against it is a step.
-  const std::int64_t tai_step =
-      t.monotonic_offset_ns - before.monotonic_offset_ns + monotonic_step_ns;
-  const std::int64_t utc_step = t.utc_offset_ns - before.utc_offset_ns;
+  Step step{};
+  step.by_ns = t.monotonic_offset_ns - before.monotonic_offset_ns + monotonic_step_ns;
+  step.tai_ns = tai_ns + step.by_ns;
+  const Smear& host_smear = leaps_.config().host_smear;
+  t.utc = unsmeared_offset(before.utc, step.tai_ns, known, host_smear);
+  t.leap_indicator = leap_indicator(t.utc, step.tai_ns, known, kNoSmear);
+  const std::int64_t utc_step = t.utc.at(step.tai_ns) - before.utc.at(tai_ns);
   const std::int64_t boottime_step = t.boottime_offset_ns - before.boottime_offset_ns;
-  if (tai_step != 0) t.flags |= CLOCKPAGE_SEGMENT_TAI_STEP;
-  if (tai_step != utc_step) t.flags |= CLOCKPAGE_SEGMENT_REALTIME_STEP;
-  if (tai_step != boottime_step || monotonic_step_ns != 0)
+  if (step.by_ns != 0) t.flags |= CLOCKPAGE_SEGMENT_TAI_STEP;
+  if (step.by_ns != utc_step) t.flags |= CLOCKPAGE_SEGMENT_REALTIME_STEP;
+  if (step.by_ns != boottime_step || monotonic_step_ns != 0)
     t.flags |= CLOCKPAGE_SEGMENT_MONOTONIC_STEP;
   t.epoch = before.epoch + ((t.flags & CLOCKPAGE_SEGMENT_DISCONTINUITY) != 0 ? 1 : 0);
+  if (step.by_ns == utc_step)
+    step.utc = step.by_ns == 0 ? UtcChange::none : UtcChange::rebased;
+  else
+    step.utc =
+        step.by_ns == 0 && std::abs(utc_step) == kNsPerSecond ? UtcChange::leap : UtcChange::set;
+  return step;
 }
 
 void Steering::set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& t) const noexcept {
@@ -194,9 +215,10 @@ Bridged Steering::bridge(const Segment& newest, std::uint64_t now) const noexcep
   const std::uint64_t error = magnitude_ns(difference(page, monotonic_.predict(at)));
   // A step that is seen but cannot be published yet: until it is, nothing is known of that clock.
   Terms due;
-  set_offsets(told, 0, due);
-  const bool utc_due = due.utc_offset_ns != told.utc_offset_ns ||
-                       due.monotonic_offset_ns != told.monotonic_offset_ns;
+  const auto tai = static_cast<std::int64_t>(whole_ns(newest.tai.at(at)));
+  (void)set_offsets(told, tai, 0, due);
+  const bool utc_due =
+      due.utc.at(tai) != told.utc.at(tai) || due.monotonic_offset_ns != told.monotonic_offset_ns;
   const bool boottime_due = due.monotonic_offset_ns - due.boottime_offset_ns !=
                             told.monotonic_offset_ns - told.boottime_offset_ns;
   set_bounds(at, error, due);
@@ -225,14 +247,18 @@ Segment worsened(Segment bridge, const Bridged& facts) noexcept {
   return bridge;
 }
 
-Plan Steering::plan(const Segment& newest, std::uint64_t end) const noexcept {
+Plan Steering::plan(const Segment& newest, const UtcOffset& smeared,
+                    std::uint64_t end) const noexcept {
   const std::uint64_t start = newest.lease_end;
   Plan plan;
   plan.end = end;
   const Instant ran_on = add_ns(newest.tai.at(start), -newest.terms.monotonic_offset_ns);
   const std::int64_t step = jump_ns(monotonic_, ran_on, newest);
   plan.raw_step_ns = jump_ns(raw_, newest.raw.at(start), newest);
-  set_offsets(newest.terms, step, plan.terms);
+  const auto tai_ns = static_cast<std::int64_t>(whole_ns(newest.tai.at(start)));
+  const Step utc = set_offsets(newest.terms, tai_ns, step, plan.terms);
+  plan.smeared = smeared_terms(smeared, utc, plan.terms.utc);
+  plan.unsmeared_growth_frac = growth_to_leap(utc.tai_ns);
   if (plan.raw_step_ns != 0 && (plan.terms.flags & CLOCKPAGE_SEGMENT_DISCONTINUITY) == 0)
     plan.terms.epoch++;
   if (plan.raw_step_ns != 0) plan.terms.flags |= CLOCKPAGE_SEGMENT_MONOTONIC_STEP;
@@ -264,8 +290,48 @@ void Steering::set_growth(Plan& plan) const noexcept {
   plan.local_growth_frac = saturating_add(growth_frac(limits_.local_growth_ppb), more);
 }
 
-Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcept {
-  Plan last = plan(newest, end);
+UtcTerms Steering::smeared_terms(const UtcOffset& before, const Step& step,
+                                 const UtcOffset& unsmeared) const noexcept {
+  const LeapConfig& config = leaps_.config();
+  const UtcKnowledge& known = leaps_.known();
+  UtcTerms terms;
+  terms.offset =
+      smeared_offset(before, step.tai_ns, step.by_ns, unsmeared, step.utc, known, config);
+  terms.leap_indicator = leap_indicator(terms.offset, step.tai_ns, known, config.smear);
+  return terms;
+}
+
+// While the host's own clock is in its smear, the pages that undo it can say where the leap second
+// is, but not take it: that needs another segment (spec section 4, item 8). Should there be none,
+// the bound is to cover it by then.
+std::uint64_t Steering::growth_to_leap(std::int64_t tai_ns) const noexcept {
+  const auto& leap = leaps_.known().host_in_smear_of;
+  if (!leap) return 0;
+  const std::int64_t left = host_leap_ns(*leap, leaps_.config().host_smear) - tai_ns;
+  if (left <= 0) return 0;
+  if (left <= kNsPerSecond) return ~std::uint64_t{0};
+  return static_cast<std::uint64_t>(make_instant(kNsPerSecond) / static_cast<Instant>(left));
+}
+
+// A segment's end at which that leap second can be taken exactly.
+std::uint64_t Steering::good_end(const Segment& newest, std::uint64_t end) const noexcept {
+  const auto& leap = leaps_.known().host_in_smear_of;
+  if (!leap) return end;
+  const std::uint64_t start = newest.lease_end;
+  const std::int64_t at = host_leap_ns(*leap, leaps_.config().host_smear);
+  const InstantDelta left =
+      difference(make_instant(static_cast<std::uint64_t>(at)), newest.tai.at(start));
+  if (left <= 0) return end;
+  const Instant ticks =
+      (static_cast<Instant>(left) + monotonic_.period() - 1) / monotonic_.period();
+  const std::uint64_t length = end - start;
+  return ticks >= length && ticks < 2 * Instant{length} ? start + static_cast<std::uint64_t>(ticks)
+                                                        : end;
+}
+
+Plan Steering::last_plan(const Segment& newest, const UtcOffset& smeared,
+                         std::uint64_t end) const noexcept {
+  Plan last = plan(newest, smeared, end);
   const auto ticks = static_cast<std::int64_t>(end - newest.lease_end);
   last.period = monotonic_.period();
   last.raw_period = raw_.period();
@@ -282,9 +348,11 @@ Plan Steering::last_plan(const Segment& newest, std::uint64_t end) const noexcep
 Segment Steering::first(std::uint64_t start, std::uint64_t end,
                         std::uint32_t shift) const noexcept {
   Segment segment;
-  Terms none;
-  set_offsets(none, 0, segment.terms);
-  segment.terms.flags &= CLOCKPAGE_SEGMENT_TAI_KNOWN;  // there is no before to step from
+  // Nothing is published yet: all offsets are steps from zero, TAI's line from MONOTONIC's.
+  const auto monotonic = static_cast<std::int64_t>(whole_ns(monotonic_.predict(start)));
+  (void)set_offsets(Terms{}, monotonic, 0, segment.terms);
+  // There is no before to step from.
+  segment.terms.flags &= ~std::uint32_t{CLOCKPAGE_SEGMENT_DISCONTINUITY};
   segment.terms.epoch = 1;
   segment.lease_end = end;
   segment.tai = {start, add_ns(monotonic_.predict(start), segment.terms.monotonic_offset_ns),
@@ -301,6 +369,15 @@ Segment Steering::first(std::uint64_t start, std::uint64_t end,
       growth_per_tick(as_it_runs.local_growth_frac, segment.tai);
   set_status(false, segment.terms);
   return segment;
+}
+
+UtcTerms Steering::first_smeared(const Segment& first) const noexcept {
+  const LeapConfig& config = leaps_.config();
+  const auto tai = static_cast<std::int64_t>(whole_ns(first.tai.base));
+  UtcTerms terms;
+  terms.offset = regular_offset(tai, first.terms.utc, leaps_.known(), config);
+  terms.leap_indicator = leap_indicator(terms.offset, tai, leaps_.known(), config.smear);
+  return terms;
 }
 
 std::int64_t Steering::source_error_ns(const Segment& newest) const noexcept {
@@ -354,7 +431,14 @@ Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan)
                    plan.tai_target, plan.period);
   next.raw = image(page, start, add_ns(newest.raw.at(start), plan.raw_step_ns), end, plan.end,
                    plan.raw_target, plan.raw_period);
-  next.terms.utc_bound_growth_frac = growth_per_tick(plan.utc_growth_frac, next.tai);
+  std::uint64_t utc_growth = plan.utc_growth_frac;
+  if (page.smear() == kNoSmear) {
+    utc_growth = saturating_add(utc_growth, plan.unsmeared_growth_frac);
+  } else {
+    next.terms.utc = plan.smeared.offset;
+    next.terms.leap_indicator = plan.smeared.leap_indicator;
+  }
+  next.terms.utc_bound_growth_frac = growth_per_tick(utc_growth, next.tai);
   next.terms.local_bound_growth_frac = growth_per_tick(plan.local_growth_frac, next.tai);
   return next;
 }

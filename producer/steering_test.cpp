@@ -51,7 +51,7 @@ class SteeringTest : public testing::Test {
   // Plans the next segment as the publisher does, nearly two spans after the observation.
   Plan next() {
     steering_.observe(source_.at(newest_.tai.start + 1000));
-    return steering_.plan(newest_, newest_.lease_end + kSpan);
+    return steering_.plan(newest_, newest_.terms.utc, newest_.lease_end + kSpan);
   }
 
   void accept(const Plan& plan) {
@@ -220,14 +220,16 @@ TEST_F(SteeringTest, AReadingThatIsLeftOutDoesNotMakeTheBoundYounger) {
   steering_.observe(o);
   // The second that has passed since the last good reading, at 1000 ppm.
   newest_.lease_end = counter + kSpan;
-  EXPECT_GT(steering_.plan(newest_, newest_.lease_end + kSpan).terms.local_bound_ns, 1'000'000U);
+  EXPECT_GT(
+      steering_.plan(newest_, newest_.terms.utc, newest_.lease_end + kSpan).terms.local_bound_ns,
+      1'000'000U);
 }
 
 TEST_F(SteeringTest, TheLastSegmentKeepsTheMeanFrequencyAndCorrectsNoPhase) {
   source_.off_ns = 20'000;
   source_.raw_off_ns = 20'000;
   (void)next();
-  const Plan last = steering_.last_plan(newest_, newest_.lease_end + kSpan);
+  const Plan last = steering_.last_plan(newest_, newest_.terms.utc, newest_.lease_end + kSpan);
   EXPECT_EQ(last.terms.reason, CLOCKPAGE_REASON_PRODUCER_STOPPED);
   EXPECT_EQ(last.terms.status, CLOCKPAGE_STATUS_FREE_RUNNING);
   EXPECT_TRUE(last.period == steering_.period());
@@ -245,7 +247,7 @@ TEST(SteeringStatusTest, ALastSegmentIsFreeRunningAndClaimsNoBoundThatNeverWas) 
   steering.observe(o);
   const Segment first = steering.first(kStart, kStart + kSpan, 0);
   EXPECT_EQ(first.terms.status, CLOCKPAGE_STATUS_UNKNOWN);
-  const Plan last = steering.last_plan(first, first.lease_end + kSpan);
+  const Plan last = steering.last_plan(first, first.terms.utc, first.lease_end + kSpan);
   EXPECT_EQ(last.terms.status, CLOCKPAGE_STATUS_FREE_RUNNING);
   EXPECT_EQ(last.terms.utc_bound_ns, CLOCKPAGE_BOUND_UNKNOWN);
   EXPECT_EQ(last.terms.reason, CLOCKPAGE_REASON_PRODUCER_STOPPED);

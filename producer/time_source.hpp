@@ -29,7 +29,12 @@ struct Observation {
   std::uint64_t noise_ns = 0;  // half-width of the reading; 0: exact
   std::int64_t realtime_minus_monotonic_ns = 0;
   std::int64_t boottime_minus_monotonic_ns = 0;
-  std::optional<std::int64_t> tai_minus_realtime_ns;  // nothing: not known
+  // As the source counts it: with the leap seconds that it took, even where it was never set.
+  std::int64_t tai_minus_realtime_ns = 0;
+  bool tai_known = false;  // it was set
+  // The leap second that the source will take at the end of the current UTC day: +1 inserts one, -1
+  // deletes one, 0: none.
+  int pending_leap = 0;
   Quality quality;
 };
 

@@ -30,7 +30,7 @@ std::string step_defect(const Segment& before, const Segment& s) {
     return "does not begin at the last one's exact RAW";
   if ((flags & CLOCKPAGE_SEGMENT_BRIDGE) == 0) return {};
   if (s.tai.period_frac != before.tai.period_frac || s.raw.period_frac != before.raw.period_frac ||
-      s.terms.utc_offset_ns != before.terms.utc_offset_ns ||
+      s.terms.utc.before_ns != before.terms.utc.before_ns ||
       s.terms.monotonic_offset_ns != before.terms.monotonic_offset_ns ||
       s.terms.boottime_offset_ns != before.terms.boottime_offset_ns)
     return "is a bridge to another line";

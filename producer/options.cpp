@@ -112,8 +112,8 @@ void add_sim_date_options(CLI::App& app, Options& o) {
       app.add_option("--sim-leap", o.sim_leap,
                      "sim: one leap second at the end of the UTC day, inserted (1) or deleted (-1)")
           ->check([](const std::string& text) -> std::string {
-            const bool leap = text == "1" || text == "+1" || text == "-1";
-            return leap ? std::string() : "must be 1 or -1";
+            const bool valid = text == "1" || text == "+1" || text == "-1";
+            return valid ? std::string() : "must be 1 or -1";
           });
   app.add_option("--sim-leap-at-s", o.sim_leap_at_s,
                  "sim: when the kernel is told of it, after the start")

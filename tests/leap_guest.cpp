@@ -270,6 +270,7 @@ class Guest {
     for (std::string word; words >> word;) arguments.push_back(word);
     words.clear();
     std::vector<char*> argv;
+    argv.reserve(arguments.size() + 1);
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
     producer_ = fork();

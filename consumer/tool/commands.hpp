@@ -31,5 +31,6 @@ void add_status_command(CLI::App& app, Run& run);
 void add_compare_command(CLI::App& app, Run& run);
 void add_verify_command(CLI::App& app, Run& run);
 void add_check_history_command(CLI::App& app, Run& run);
+void add_convert_command(CLI::App& app, Run& run);
 
 }  // namespace clockpage::tool

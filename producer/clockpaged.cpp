@@ -13,10 +13,12 @@
 #include <cmath>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <memory>
 
 #include "bus_error.hpp"
+#include "change_reporter.hpp"
 #include "host_sources.hpp"
 #include "identity.hpp"
 #include "keeper.hpp"
@@ -25,6 +27,7 @@
 #include "region.hpp"
 #include "say.hpp"
 #include "sim_source.hpp"
+#include "utc_time.hpp"
 
 namespace clockpage::producer {
 namespace {
@@ -245,43 +248,13 @@ OpenedRegion open_region(const Options& options, Source& source, CounterIdentity
           false};
 }
 
-const char* status_name(std::uint8_t status) {
-  constexpr std::array names = {"unknown", "initialising", "synchronised", "free-running",
-                                "unreliable"};
-  return status < names.size() ? names[status] : "invalid";
-}
-
-// Says what changed; the page itself says why.
-class ChangeReporter {
- public:
-  explicit ChangeReporter(const Options& options) : options_(options) {}
-  void report(const Terms& now) {
-    if (known_ && now.status == last_.status && now.epoch == last_.epoch) return;
-    if (known_ && now.epoch != last_.epoch)
-      say(options_, "step: epoch {} begins{}{}{}", now.epoch,
-          (now.flags & CLOCKPAGE_SEGMENT_REALTIME_STEP) != 0 ? ", REALTIME steps" : "",
-          (now.flags & CLOCKPAGE_SEGMENT_TAI_STEP) != 0 ? ", TAI steps" : "",
-          (now.flags & CLOCKPAGE_SEGMENT_MONOTONIC_STEP) != 0 ? ", MONOTONIC is disrupted" : "");
-    if (!known_ || now.status != last_.status)
-      say(options_, "status {}{}", status_name(now.status),
-          (now.flags & CLOCKPAGE_SEGMENT_TAI_KNOWN) != 0 ? "" : ", TAI unknown");
-    last_ = now;
-    known_ = true;
-  }
-
- private:
-  const Options& options_;
-  Terms last_;
-  bool known_ = false;
-};
-
 int publish_until_stopped(const Options& options, Publisher& publisher, const Region& region,
                           Counter& counter, std::uint64_t frequency_hz) {
   const std::uint64_t begin = counter.read();
   std::uint64_t looked = begin;
   const auto limit =
       static_cast<std::uint64_t>(options.for_seconds * static_cast<double>(frequency_hz));
-  ChangeReporter changes(options);
+  ChangeReporter changes(options, publisher);
   while (stop_requested == 0 && (limit == 0 || counter.read() - begin < limit)) {
     if (counter.read() - looked >= frequency_hz) {
       looked = counter.read();
@@ -302,7 +275,7 @@ int publish_until_stopped(const Options& options, Publisher& publisher, const Re
             "the CPU's counter can no longer be trusted (it went back, or the kernel has left it): "
             "the pages are revoked");
       case StepResult::steered:
-        changes.report(publisher.newest().terms);
+        changes.report();
         break;
       case StepResult::bridged:
       case StepResult::interrupted:
@@ -315,15 +288,62 @@ int publish_until_stopped(const Options& options, Publisher& publisher, const Re
   return kExitOk;
 }
 
-int publish(const Options& options) {
+// A table that cannot be read is no reason not to publish: the next source of TAI takes its place.
+struct LeapTableNote {
+  bool defect = false;
+  std::string text;  // empty: nothing to say
+};
+LeapTableNote read_leap_table(Options& options) {
+  if (options.leap_table == "none") return {};
+  const bool by_default = options.leap_table.empty();
+  const std::string path = by_default ? kLeapTablePath : options.leap_table;
+  if (by_default && access(path.c_str(), F_OK) != 0)
+    return {false, path + ": there is no table of leap seconds"};
+  auto read = clockpage::read_leap_table(path);
+  if (const auto* wrong = std::get_if<std::string>(&read))
+    return {true, *wrong + "; no table of leap seconds is used"};
+  options.publisher.leaps.table = std::get<LeapTable>(std::move(read));
+  const LeapTable& table = *options.publisher.leaps.table;
+  const char* validity = table.expires_s() < std::time(nullptr) ? "expired on" : "valid until";
+  return {false, fmt::format("{}: leap seconds as of {}, {} {}", path, date_text(table.updated_s()),
+                             validity, date_text(table.expires_s()))};
+}
+
+void tell(const Options& options, const LeapTableNote& note) {
+  if (note.defect) print_line(note.text);
+  if (!note.defect && !note.text.empty()) say(options, "{}", note.text);
+}
+
+// Readers have been told which smear a page is on: it cannot be changed under them.
+void check_smear(const Options& options, const Region& region) {
+  const Smear smear = PageWriter(*region.pages()[1]).smear();
+  if (options.smear && smear != *options.smear)
+    throw Failure(
+        fmt::format("{}: its smeared pages have smear {}, which --smear {} cannot change; "
+                    "for another smear, remove the region while nobody publishes it",
+                    region_name(options), smear_name(smear), smear_name(*options.smear)));
+  const Smear& host = options.publisher.leaps.host_smear;
+  if (host != kNoSmear && smear != kNoSmear && smear != host)
+    throw Failure(
+        fmt::format("{}: its smeared pages have smear {}, and --host-smear is {}: a smeared "
+                    "clock can only be offered as it is, or undone",
+                    region_name(options), smear_name(smear), smear_name(host)));
+}
+
+int publish(Options options) {
   if (const auto defect = counter_defect()) throw Failure(*defect);
   refuse_distrusted_counter();
   const ProducerLock lock(options.directory);
+  const LeapTableNote leaps = read_leap_table(options);
+  if (options.publisher.leaps.host_smear != kNoSmear && !options.publisher.leaps.table)
+    throw Failure("--host-smear: needs a table of leap seconds" +
+                  (leaps.text.empty() ? "" : ": " + leaps.text));
   Source source = options.source == "sim" ? make_sim_source(options) : make_host_source(options);
   CounterIdentity counter = identify_counter();
   counter.frequency_hz = source.frequency_hz;
   explain_bus_errors("clockpaged", region_name(options));
   OpenedRegion opened = open_region(options, source, counter);
+  if (opened.adopted) check_smear(options, opened.region);
   become_realtime(options);
   catch_signals();
   Publisher publisher(opened.region.pages(), *source.counter, *source.source, counter.frequency_hz,
@@ -331,6 +351,7 @@ int publish(const Options& options) {
   say(options, "publishes {}; source {}: {}; counter {} kHz, quantum {}", region_name(options),
       source.source->name(), source.source->description(), counter.frequency_hz / 1000,
       counter.quantum_ticks);
+  tell(options, leaps);
   return publish_until_stopped(options, publisher, opened.region, *source.counter,
                                counter.frequency_hz);
 }

@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <cstdlib>
 
 #include "number_option.hpp"
+#include "utc_time.hpp"
 
 namespace clockpage::producer {
 
@@ -64,6 +64,39 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
   app.add_flag("--quiet", o.quiet, "Report errors only");
 }
 
+void add_leap_options(CLI::App& app, Options& o) {
+  const auto add_smear = [&app](const char* name, const char* help, auto take) {
+    app.add_option_function<std::string>(
+           name,
+           [name, take](const std::string& text) {
+             std::string reason;
+             const auto smear = parse_smear(text, &reason);
+             if (!smear) throw CLI::ValidationError(name, text + ": " + reason);
+             take(*smear);
+           },
+           help)
+        ->type_name("SMEAR");
+  };
+  add_smear("--smear",
+            "How the smeared pages spread a leap second: noon (24 h, noon to noon UTC; the default "
+            "for a new region), utc-sls (the last 1000 s), linear:START:LENGTH (s, from midnight "
+            "UTC), or none",
+            [&o](const Smear& smear) { o.smear = smear; });
+  add_smear("--host-smear",
+            "How the host's own clock is smeared (its NTP servers smear): the unsmeared pages undo "
+            "it (default: none)",
+            [&o](const Smear& smear) { o.publisher.leaps.host_smear = smear; });
+  app.add_option(
+         "--leap-table", o.leap_table,
+         "Table of leap seconds, leap-seconds.list; or none (default: the system's, if there "
+         "is one)")
+      ->type_name("FILE");
+  app.add_option("--tai-offset-s", o.publisher.leaps.tai_offset_s,
+                 "TAI - UTC now, for where neither the kernel nor the table knows")
+      ->type_name("S")
+      ->check(CLI::Range(10, 255).description(""));
+}
+
 void add_sim_options(CLI::App& app, Options& o) {
   app.add_option("--sim-seed", o.sim_seed, "sim: seed of the script")->capture_default_str();
   app.add_option("--sim-max-frequency-ppb", o.sim_max_frequency_ppb,
@@ -96,14 +129,21 @@ void add_sim_options(CLI::App& app, Options& o) {
 
 void add_sim_date_options(CLI::App& app, Options& o) {
   app.add_option_function<std::string>(
-         "--sim-start", [&o](const std::string& text) { o.sim_start_s = parse_utc_date(text); },
+         "--sim-start",
+         [&o](const std::string& text) {
+           std::string reason;
+           const auto start = parse_utc(text, &reason);
+           constexpr std::int64_t end = 4'607'280'000;  // 2116: the pages' own end is near
+           if (start && start->posix_s >= end)
+             throw CLI::ValidationError("--sim-start", "must be before 2116");
+           if (!start || start->leap_second || start->ns != 0)
+             throw CLI::ValidationError(
+                 "--sim-start", start ? "must be a whole second, not a leap second" : reason);
+           o.sim_start_s = start->posix_s;
+         },
          "sim: UTC to begin at, like 2016-12-31T23:59:50Z; a region that is adopted goes on from "
          "its own")
-      ->type_name("DATE")
-      ->check([](const std::string& text) -> std::string {
-        return parse_utc_date(text) ? std::string()
-                                    : "must be a UTC date like 2016-12-31T23:59:50Z, 1970 to 2099";
-      });
+      ->type_name("DATE");
   app.add_option("--sim-tai-offset-s", o.sim_tai_offset_s,
                  "sim: the kernel's TAI offset at the start; 0: never set")
       ->check(CLI::Range(0, 255))
@@ -132,6 +172,11 @@ void settle(const CLI::App& app, Options& o, const Durations& d) {
     const char* variable = std::getenv("CLOCKPAGE_DIR");
     o.directory = variable != nullptr && *variable != '\0' ? variable : "/run/clockpage";
   }
+  LeapConfig& leaps = o.publisher.leaps;
+  const bool host_smears = leaps.host_smear != kNoSmear;
+  if (host_smears && o.smear && *o.smear != kNoSmear && *o.smear != leaps.host_smear)
+    throw CLI::ValidationError("--smear", "must be none or the host's where --host-smear is given");
+  leaps.smear = o.smear.value_or(host_smears ? leaps.host_smear : kNoonSmear);
   const std::uint64_t lead_us = d.lead_us.value_or(d.period_us);
   const std::uint64_t margin_us = d.margin_us.value_or(std::min<std::uint64_t>(lead_us / 4, 1000));
   if (margin_us * 2 > lead_us)
@@ -143,32 +188,6 @@ void settle(const CLI::App& app, Options& o, const Durations& d) {
 
 }  // namespace
 
-std::optional<std::int64_t> parse_utc_date(std::string_view text) noexcept {
-  constexpr std::string_view form = "0000-00-00T00:00:00Z";
-  if (text.size() != form.size()) return std::nullopt;
-  for (std::size_t i = 0; i < form.size(); i++) {
-    const bool digit = text[i] >= '0' && text[i] <= '9';
-    if (form[i] == '0' ? !digit : text[i] != form[i]) return std::nullopt;
-  }
-  const auto number = [text](std::size_t from, std::size_t digits) {
-    unsigned value = 0;
-    for (const char digit : text.substr(from, digits))
-      value = value * 10 + static_cast<unsigned>(digit - '0');
-    return value;
-  };
-  const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(number(0, 4))},
-                                         std::chrono::month{number(5, 2)},
-                                         std::chrono::day{number(8, 2)}};
-  const unsigned hour = number(11, 2);
-  const unsigned minute = number(14, 2);
-  const unsigned second = number(17, 2);
-  if (!date.ok() || date.year() < std::chrono::year{1970} || date.year() > std::chrono::year{2099})
-    return std::nullopt;
-  if (hour > 23 || minute > 59 || second > 59) return std::nullopt;
-  const std::int64_t days = std::chrono::sys_days{date}.time_since_epoch().count();
-  return days * 86400 + hour * 3600 + minute * 60 + second;
-}
-
 ParsedOptions parse_options(int argc, char** argv) {
   CLI::App app{"Publishes the host's clock as shared-memory pages that anyone may map and read."};
   app.name("clockpaged");
@@ -177,6 +196,7 @@ ParsedOptions parse_options(int argc, char** argv) {
   Options options;
   Durations durations;
   add_options(app, options, durations);
+  add_leap_options(app, options);
   add_sim_options(app, options);
   add_sim_date_options(app, options);
   try {

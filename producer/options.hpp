@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "publisher.hpp"
 
@@ -17,6 +16,8 @@ struct Options {
   std::optional<int> region_fd;  // publish in this memory instead of a file
   std::string source = "auto";   // auto, vvar, bracket, sim
   PublisherConfig publisher;
+  std::optional<Smear> smear;  // of the smeared pages; nothing: the region's, or a default
+  std::string leap_table;      // its file; "": the system's, "none": none
   std::string realtime_priority = "auto";  // auto, none, or 1 to 99
   double for_seconds = 0;                  // 0: until a signal
   bool quiet = false;
@@ -38,9 +39,6 @@ struct Options {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitRuntime = 1;
 inline constexpr int kExitUsage = 2;
-
-// POSIX seconds of a date like 2016-12-31T23:59:50Z, 1970 to 2099; nothing for any other text.
-std::optional<std::int64_t> parse_utc_date(std::string_view text) noexcept;
 
 // Options, or the exit code to end with at once: 0 after --help and --version, kExitUsage after
 // one line on stderr.

@@ -402,11 +402,29 @@ class BadInputTest(unittest.TestCase):
                 with self.subTest(option, value=value):
                     self.refused(*command, "--dir", self.dir, option, value, code=2, naming=option)
 
+    def test_a_bad_smear_or_tai_offset_is_a_usage_error_that_names_its_option(self):
+        for option, value in (("--smear", "cosine"), ("--smear", "linear:5:1000"), ("--smear", "linear:-5:10"),
+                              ("--smear", ""), ("--host-smear", "quadratic"), ("--tai-offset-s", "9"),
+                              ("--tai-offset-s", "37.5")):
+            with self.subTest(option, value=value):
+                self.refused(DAEMON, "--dir", self.dir, option, value, code=2, naming=option)
+        self.refused(DAEMON, "--dir", self.dir, "--host-smear", "noon", "--smear", "utc-sls", code=2,
+                     naming="--smear")
+
+    def test_a_smeared_host_needs_a_table_of_leap_seconds(self):
+        table = os.path.join(self.dir, "leaps")
+        with open(table, "w", encoding="ascii") as file:
+            file.write("#$ 3960835200\n2272060800 11\n")
+        for name, naming in (("none", "--host-smear"), (table, table), (self.dir + "/missing", "missing")):
+            with self.subTest(name):
+                self.refused(DAEMON, "--dir", self.dir, "--host-smear", "noon", "--leap-table", name, code=1,
+                             naming=naming)
+
     def test_a_bad_date_or_leap_is_a_usage_error_that_names_its_option(self):
         dates = ("", "abc", "2016-12-31", "2016-12-31T23:59:50", "2016-12-31 23:59:50Z",
                  "2016-12-31T23:59:60Z", "2016-12-31T24:00:00Z", "2016-12-31T23:60:00Z",
                  "2017-02-29T00:00:00Z", "2016-13-01T00:00:00Z", "2016-00-01T00:00:00Z",
-                 "2016-12-00T00:00:00Z", "1969-12-31T23:59:59Z", "2100-01-01T00:00:00Z",
+                 "2016-12-00T00:00:00Z", "1969-12-31T23:59:59Z", "2116-01-01T00:00:00Z",
                  "16-12-31T23:59:50Z", "2016-12-31T23:59:50ZZ", "+016-12-31T23:59:50Z",
                  "2016-12-31T23:59:5 Z", "2016-12-31t23:59:50z")
         bad = [("--sim-start", value) for value in dates]

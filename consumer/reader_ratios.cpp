@@ -24,9 +24,11 @@
 #include <vector>
 
 #include "reader_test_page.h"
+#include "smear.hpp"
 
 namespace {
 
+using clockpage::testing::kSecond;
 using clockpage::testing::MakeSegment;
 using clockpage::testing::NextSegment;
 using clockpage::testing::TestPage;
@@ -37,6 +39,10 @@ constexpr std::size_t kCaptured = 1000;
 struct Environment {
   TestPage current_page, previous_page, shifted_page{1}, history_page;
   clockpage_reader current, previous, shifted, history;
+  // As `current`: unsmeared, smeared with no leap second in sight, one in half a year, and one that
+  // is being smeared. They are read by one and the same code: `selected` says which.
+  TestPage plain_page, no_leap_page, pending_page, in_smear_page;
+  clockpage_reader plain, no_leap, pending, in_smear, selected;
   std::array<std::uint64_t, kCaptured> captured;
   std::array<std::int64_t, kCaptured> converted;
 };
@@ -51,11 +57,44 @@ void FillPage(TestPage& page, std::uint64_t now, bool newest_has_begun, std::uin
   page.Slot(n) = NextSegment(past, far, past.tai_period_frac, static_cast<unsigned>(shift));
 }
 
+// The noon to noon smear of an inserted leap second that begins `ahead_s` s after the newest
+// segment.
+void SetSmear(TestPage& page, std::int64_t ahead_s) {
+  page.page.smear = CLOCKPAGE_SMEAR_NOON;
+  page.page.smear_start_s = -43200;
+  page.page.smear_length_s = 86400;
+  for (std::uint64_t number : {page.page.index - 1, page.page.index}) {
+    clockpage_segment& s = page.Slot(number);
+    const clockpage_segment& newest = page.Slot(page.page.index);
+    const clockpage::UtcOffset leap = clockpage::offset_ramp(
+        s.utc_offset_ns, static_cast<std::int64_t>(newest.tai_ns) + ahead_s * kSecond,
+        static_cast<std::int64_t>(newest.tai_ns) + (ahead_s + 86401) * kSecond,
+        s.utc_offset_ns + kSecond);
+    s.leap_start_ns = leap.start_ns;
+    s.leap_end_ns = leap.end_ns;
+    s.utc_offset_after_ns = leap.after_ns;
+    s.leap_slope_frac = leap.slope_frac;
+  }
+}
+
+void FillSmearPages(Environment& env, std::uint64_t now, std::uint64_t hz) {
+  for (TestPage* page : {&env.plain_page, &env.no_leap_page, &env.pending_page, &env.in_smear_page})
+    FillPage(*page, now, true, hz);
+  env.no_leap_page.page.smear = CLOCKPAGE_SMEAR_NOON;
+  SetSmear(env.pending_page, 182 * 86400);
+  SetSmear(env.in_smear_page, -43200);
+  env.plain = env.plain_page.Reader();
+  env.no_leap = env.no_leap_page.Reader();
+  env.pending = env.pending_page.Reader();
+  env.in_smear = env.in_smear_page.Reader();
+}
+
 void FillEnvironment(Environment& env, std::uint64_t hz) {
   const std::uint64_t now = clockpage_counter_ordered();
   FillPage(env.current_page, now, true, hz);
   FillPage(env.previous_page, now, false, hz);
   FillPage(env.shifted_page, now, true, hz);
+  FillSmearPages(env, now, hz);
   env.current = env.current_page.Reader();
   env.previous = env.previous_page.Reader();
   env.shifted = env.shifted_page.Reader();
@@ -166,13 +205,13 @@ void AtBounds(Environment& env, unsigned n) {
     SinkTime(time);
   });
 }
-template <int kClock>
+template <int kClock, clockpage_reader Environment::*kReader>
 void AtMany(Environment& env, unsigned n) {
   for (unsigned left = n; left != 0;) {
     const std::size_t count = std::min<std::size_t>(left, kCaptured);
     std::size_t converted = 0;
-    Check(clockpage_at_many(&env.current, kClock, env.captured.data(), count, env.converted.data(),
-                            &converted));
+    Check(clockpage_at_many(&(env.*kReader), kClock, env.captured.data(), count,
+                            env.converted.data(), &converted));
     asm volatile("" : : "r"(env.converted.data()) : "memory");
     left -= static_cast<unsigned>(count);
   }
@@ -181,11 +220,16 @@ void AtMany(Environment& env, unsigned n) {
 struct Candidate {
   const char* name;
   Batch batch;
+  clockpage_reader Environment::*selected = &Environment::plain;  // what `selected` is
 };
 
 constexpr auto kCurrent = &Environment::current;
 constexpr auto kPrevious = &Environment::previous;
 constexpr auto kShifted = &Environment::shifted;
+constexpr auto kSelected = &Environment::selected;
+constexpr Batch kNowSelected = Now<CLOCKPAGE_REALTIME, kSelected>;
+constexpr Batch kBoundsSelected = NowBounds<CLOCKPAGE_REALTIME, kSelected>;
+constexpr Batch kManySelected = AtMany<CLOCKPAGE_REALTIME, kSelected>;
 
 const std::vector<Candidate> kCandidates = {
     {"lfence;rdtsc", LfenceRdtsc},
@@ -212,8 +256,18 @@ const std::vector<Candidate> kCandidates = {
     {"gettime REALTIME", Gettime<CLOCKPAGE_REALTIME, kCurrent>},
     {"at REALTIME", At},
     {"at_bounds REALTIME", AtBounds},
-    {"at_many REALTIME", AtMany<CLOCKPAGE_REALTIME>},
-    {"at_many MONOTONIC", AtMany<CLOCKPAGE_MONOTONIC>},
+    {"at_many REALTIME", AtMany<CLOCKPAGE_REALTIME, kCurrent>},
+    {"at_many MONOTONIC", AtMany<CLOCKPAGE_MONOTONIC, kCurrent>},
+    {"now, unsmeared", kNowSelected, &Environment::plain},
+    {"now, smeared", kNowSelected, &Environment::no_leap},
+    {"now, smear pending", kNowSelected, &Environment::pending},
+    {"now, in smear", kNowSelected, &Environment::in_smear},
+    {"now_bounds, unsmeared", kBoundsSelected, &Environment::plain},
+    {"now_bounds, smeared", kBoundsSelected, &Environment::no_leap},
+    {"now_bounds, smear pending", kBoundsSelected, &Environment::pending},
+    {"now_bounds, in smear", kBoundsSelected, &Environment::in_smear},
+    {"at_many, unsmeared", kManySelected, &Environment::plain},
+    {"at_many, in smear", kManySelected, &Environment::in_smear},
 };
 
 // `limit` is a ratio to `base`, or ns where base is empty.
@@ -233,6 +287,12 @@ const std::vector<Target> kTargets = {
     {"now_relaxed REALTIME", "rdtsc", 1.05},
     {"now_relaxed REALTIME, i-1", "rdtsc", 1.05},
     {"at_many REALTIME", "", 2.0},
+    {"now, smeared", "now, unsmeared", 1.02},
+    {"now, smear pending", "now, unsmeared", 1.02},
+    {"now, in smear", "now, unsmeared", 1.10},
+    {"now_bounds, smeared", "now_bounds, unsmeared", 1.02},
+    {"now_bounds, smear pending", "now_bounds, unsmeared", 1.02},
+    {"now_bounds, in smear", "now_bounds, unsmeared", 1.10},
 };
 
 struct Quartiles {
@@ -285,6 +345,7 @@ Samples Measure(Environment& env, unsigned rounds, unsigned calls, double ticks_
   for (unsigned round = 0; round < rounds; round++) {
     std::shuffle(order.begin(), order.end(), random);
     for (const std::size_t candidate : order) {
+      env.selected = env.*kCandidates[candidate].selected;
       kCandidates[candidate].batch(env, 32);  // code and branch history
       const std::uint64_t begin = clockpage_counter_ordered();
       kCandidates[candidate].batch(env, calls);

@@ -12,6 +12,6 @@ if(CLOCKPAGE_BENCHMARKS)
   add_executable(reader_benchmark reader_benchmark.cpp)
   target_link_libraries(reader_benchmark PRIVATE clockpage_headers benchmark::benchmark_main)
   add_executable(reader_ratios reader_ratios.cpp)
-  target_link_libraries(reader_ratios PRIVATE clockpage_headers CLI11::CLI11
+  target_link_libraries(reader_ratios PRIVATE clockpage_headers clockpage_leap CLI11::CLI11
                         nlohmann_json::nlohmann_json)
 endif()

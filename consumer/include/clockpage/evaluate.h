@@ -41,20 +41,6 @@ clockpage_load_newest_(const struct clockpage_data_page *page, uint64_t plain_sp
 	return newest;
 }
 
-/* TAI - UTC in force at `tai` (both ns). Unsigned throughout: a hostile page must not
- * reach undefined behaviour. */
-static inline uint64_t clockpage_utc_offset_in_leap_(const struct clockpage_segment *s,
-						     uint64_t tai, uint64_t before)
-{
-	uint64_t start = (uint64_t)CLOCKPAGE_LOAD(s->leap_start_ns);
-	uint64_t after = (uint64_t)CLOCKPAGE_LOAD(s->utc_offset_after_ns);
-	uint64_t moved;
-	if ((int64_t)tai >= CLOCKPAGE_LOAD(s->leap_end_ns))
-		return after;
-	moved = clockpage_mul_frac(tai - start, CLOCKPAGE_LOAD(s->leap_slope_frac));
-	return (int64_t)(after - before) >= 0 ? before + moved : before - moved;
-}
-
 /* clock = base + ticks * period - offset: what of a segment one clock is made of. */
 struct clockpage_line_ {
 	uint64_t base_ns, base_frac, period_frac;
@@ -95,25 +81,48 @@ CLOCKPAGE_INLINE int clockpage_load_line_(const struct clockpage_segment *s, int
 	}
 }
 
+/* REALTIME at `tai` from leap_start on (`value`: what it would be without a leap). In a smear only
+ * one addition, a product and a subtraction wait for the counter after the line's own product.
+ * Unsigned throughout: a hostile page must not reach undefined behaviour. */
+CLOCKPAGE_INLINE uint64_t clockpage_leap_(const struct clockpage_segment *s,
+					  const struct clockpage_line_ *line, uint64_t tai,
+					  uint64_t value)
+{
+	uint64_t after = (uint64_t)CLOCKPAGE_LOAD(s->utc_offset_after_ns);
+	uint64_t into = value + (line->offset_ns - line->leap_start_ns);
+	if (CLOCKPAGE_UNLIKELY((int64_t)tai >= CLOCKPAGE_LOAD(s->leap_end_ns)))
+		return tai - after;
+	/* Two loads of one word: so that a branch stays and no conditional move waits. */
+	if ((int64_t)(after - line->offset_ns) >= 0)
+		return value - clockpage_mul_frac(into, CLOCKPAGE_LOAD(s->leap_slope_frac));
+	return value + clockpage_mul_frac(into, CLOCKPAGE_LOAD(s->leap_slope_frac));
+}
+
+/* A line's value at `ticks` (already shifted) past the segment's start. */
+CLOCKPAGE_INLINE uint64_t clockpage_line_value_(const struct clockpage_segment *s,
+						const struct clockpage_line_ *line, uint64_t ticks)
+{
+	/* The offset goes into the base, which need not wait for the counter. */
+	uint64_t value = clockpage_line_at(line->base_ns - line->offset_ns, line->base_frac,
+					   line->period_frac, ticks)
+				 .ns;
+	if (CLOCKPAGE_UNLIKELY(line->leap_start_ns != (uint64_t)CLOCKPAGE_NO_LEAP)) {
+		uint64_t tai = value + line->offset_ns;
+		if ((int64_t)tai >= (int64_t)line->leap_start_ns)
+			value = clockpage_leap_(s, line, tai, value);
+	}
+	return value;
+}
+
 /* One clock at `ticks` (already shifted) past the segment's start. */
 CLOCKPAGE_INLINE int clockpage_segment_clock_(const struct clockpage_segment *s, int clock,
 					      uint64_t ticks, int64_t *ns)
 {
 	struct clockpage_line_ line;
-	uint64_t value;
 	int error = clockpage_load_line_(s, clock, &line);
 	if (CLOCKPAGE_UNLIKELY(error))
 		return error;
-	/* The offset goes into the base, which need not wait for the counter. */
-	value = clockpage_line_at(line.base_ns - line.offset_ns, line.base_frac, line.period_frac,
-				  ticks)
-			.ns;
-	if (CLOCKPAGE_UNLIKELY(line.leap_start_ns != (uint64_t)CLOCKPAGE_NO_LEAP)) {
-		uint64_t tai = value + line.offset_ns;
-		if ((int64_t)tai >= (int64_t)line.leap_start_ns)
-			value = tai - clockpage_utc_offset_in_leap_(s, tai, line.offset_ns);
-	}
-	*ns = (int64_t)value;
+	*ns = (int64_t)clockpage_line_value_(s, &line, ticks);
 	return CLOCKPAGE_OK;
 }
 

@@ -79,7 +79,7 @@ struct clockpage_time {
 	uint32_t flags;   /* CLOCKPAGE_TIME_* */
 	uint8_t status;   /* CLOCKPAGE_STATUS_*; FREE_RUNNING when overdue, unless UNRELIABLE */
 	uint8_t reason;   /* CLOCKPAGE_REASON_* */
-	uint8_t leap_indicator; /* CLOCKPAGE_LEAP_* */
+	uint8_t leap_indicator; /* CLOCKPAGE_LEAP_*, as of this time */
 	uint8_t smear;          /* CLOCKPAGE_SMEAR_* that a REALTIME value is on */
 };
 
@@ -195,8 +195,7 @@ static inline int clockpage_now_leased(const struct clockpage_reader *reader, in
 	}
 }
 
-/* Converts counters[0..count) while they lie within one lease and before a leap; returns
- * how many did. */
+/* Converts counters[0..count) while they lie within one lease; returns how many did. */
 CLOCKPAGE_INLINE size_t clockpage_convert_run_(const struct clockpage_segment *s,
 					       const struct clockpage_line_ *line, uint32_t shift,
 					       const uint64_t *counters, size_t count, int64_t *ns)
@@ -207,15 +206,10 @@ CLOCKPAGE_INLINE size_t clockpage_convert_run_(const struct clockpage_segment *s
 	if (span > CLOCKPAGE_MAX_TICKS >> shift)
 		return 0;
 	for (done = 0; done < count; done++) {
-		uint64_t delta = counters[done] - start, value;
+		uint64_t delta = counters[done] - start;
 		if (delta >= span)
 			break;
-		value = clockpage_line_at(line->base_ns, line->base_frac, line->period_frac,
-					  delta << shift)
-				.ns;
-		if ((int64_t)value >= (int64_t)line->leap_start_ns)
-			break;
-		ns[done] = (int64_t)(value - line->offset_ns);
+		ns[done] = (int64_t)clockpage_line_value_(s, line, delta << shift);
 	}
 	return done;
 }
@@ -248,7 +242,7 @@ static inline int clockpage_at_many(const struct clockpage_reader *reader, int c
 		revoked = CLOCKPAGE_LOAD(page->revoked);
 		clockpage_fence_before_recheck(); /* P2 */
 		if (run == 0 || revoked || CLOCKPAGE_LOAD(page->index) != newest.number) {
-			/* Overdue, in a leap, an error, or the page changed: singly. */
+			/* Overdue, an error, or the page changed: singly. */
 			error = clockpage_at(reader, clock, counters[done], &ns[done]);
 			if (error)
 				return error;

@@ -36,6 +36,29 @@ inline std::uint64_t oracle_utc_offset(const clockpage_segment& s, std::uint64_t
   return (after - offset) >> 63 == 0 ? offset + moved : offset - moved;
 }
 
+// The end of section 5.2: what a result at `tai` says of its segment's leap second.
+struct leap_words {
+  std::uint8_t indicator;
+  std::uint32_t flags;
+};
+
+inline leap_words oracle_leap(const clockpage_segment& s, int clock, std::uint64_t tai) {
+  if (s.leap_start_ns == CLOCKPAGE_NO_LEAP) return {s.leap_indicator, 0};
+  const auto as_signed = [](std::uint64_t word) { return static_cast<std::int64_t>(word); };
+  const wide change = as_signed(static_cast<std::uint64_t>(s.utc_offset_after_ns) -
+                                static_cast<std::uint64_t>(s.utc_offset_ns));
+  const wide past = as_signed(tai - static_cast<std::uint64_t>(s.leap_start_ns));
+  const bool twice = clock == 0 && s.leap_start_ns == s.leap_end_ns && change > 0 &&
+                     past >= -change && past < change;
+  const std::uint32_t flags = twice ? CLOCKPAGE_TIME_AMBIGUOUS : 0;
+  if (as_signed(tai) >= std::max(s.leap_start_ns, s.leap_end_ns))
+    return {CLOCKPAGE_LEAP_JUST_PAST, flags};
+  if (as_signed(tai) >= s.leap_start_ns) return {CLOCKPAGE_LEAP_IN_SMEAR, flags};
+  return {static_cast<std::uint8_t>(change < 0 ? CLOCKPAGE_LEAP_PENDING_DELETION
+                                               : CLOCKPAGE_LEAP_PENDING_INSERTION),
+          flags};
+}
+
 // Section 4 on one segment; `shift` is the page's k.
 inline answer oracle_segment(const clockpage_segment& s, unsigned shift, std::uint8_t smear,
                              int clock, std::uint64_t counter, bool overdue) {
@@ -81,11 +104,14 @@ inline answer oracle_segment(const clockpage_segment& s, unsigned shift, std::ui
       bounded ? static_cast<std::int64_t>(std::min<wide>(t.ns + half, INT64_MAX)) : INT64_MAX;
   t.counter = counter;
   t.epoch = s.epoch;
-  t.flags = (tai_known ? CLOCKPAGE_TIME_TAI_KNOWN : 0) | (overdue ? CLOCKPAGE_TIME_OVERDUE : 0);
+  const leap_words leap = oracle_leap(s, clock, tai);
+  t.flags = (tai_known ? CLOCKPAGE_TIME_TAI_KNOWN : 0) | (overdue ? CLOCKPAGE_TIME_OVERDUE : 0) |
+            ((s.flags & CLOCKPAGE_SEGMENT_HOST_IN_SMEAR) != 0 ? CLOCKPAGE_TIME_HOST_IN_SMEAR : 0) |
+            leap.flags;
   t.status = std::min<std::uint8_t>(s.status, CLOCKPAGE_STATUS_UNRELIABLE);
   if (overdue && t.status != CLOCKPAGE_STATUS_UNRELIABLE) t.status = CLOCKPAGE_STATUS_FREE_RUNNING;
   t.reason = s.reason;
-  t.leap_indicator = s.leap_indicator;
+  t.leap_indicator = leap.indicator;
   t.smear = smear;
   return result;
 }

@@ -21,6 +21,7 @@ ERRORS = {0: "OK", -2: "OUT_OF_RANGE", -3: "DISCONTINUITY", -4: "TAI_UNKNOWN", -
 COUNTER_X86_TSC = 1
 HISTORY = 14
 NO_BOUND = M64
+NO_LEAP = 2**63 - 1
 INT64_MIN, INT64_MAX = -2**63, 2**63 - 1
 
 
@@ -104,16 +105,35 @@ class DataPage:
         status = s.status if s.status <= 4 else 4
         if overdue and status != 4:
             status = 3
+        indicator, ambiguous = self.leap(s, clock, ticks)
+        flags = ((1 if overdue else 0) | (2 if tai_known else 0) | (4 if ambiguous else 0)
+                 | (8 if s.flags & 0x80 else 0))
         return {"ns": ns, "earliest_ns": earliest, "latest_ns": latest, "status": status, "reason": s.reason,
-                "flags": (1 if overdue else 0) | (2 if tai_known else 0), "leap_indicator": s.leap_indicator,
-                "smear": self.smear, "epoch": s.epoch}
+                "flags": flags, "leap_indicator": indicator, "smear": self.smear, "epoch": s.epoch}
+
+    @staticmethod
+    def tai(s, ticks):
+        return signed(s.tai_ns + (s.tai_frac + ticks * s.tai_period_frac >> 64))
+
+    @staticmethod
+    def leap(s, clock, ticks):
+        """The end of 5.2: (leap indicator, whether REALTIME is read twice)."""
+        if s.leap_start_ns == NO_LEAP:
+            return s.leap_indicator, False
+        tai = DataPage.tai(s, ticks)
+        change = signed(s.utc_offset_after_ns - s.utc_offset_ns)
+        ambiguous = (clock == CLOCKS["REALTIME"] and s.leap_start_ns == s.leap_end_ns
+                     and -change <= signed(tai - s.leap_start_ns) < change)
+        if tai < s.leap_start_ns:
+            return (1 if change >= 0 else 2), ambiguous
+        return (3 if tai < s.leap_end_ns else 4), ambiguous
 
     @staticmethod
     def time(s, clock, ticks):
         """Section 4, items 2 to 4."""
         if clock == CLOCKS["MONOTONIC_RAW"]:
             return s.raw_ns + (s.raw_frac + ticks * s.raw_period_frac >> 64)
-        tai = signed(s.tai_ns + (s.tai_frac + ticks * s.tai_period_frac >> 64))
+        tai = DataPage.tai(s, ticks)
         if clock == CLOCKS["MONOTONIC"]:
             return tai - s.monotonic_offset_ns
         if clock == CLOCKS["BOOTTIME"]:

@@ -5,7 +5,9 @@
   vectors_bite_test.py [EMULATOR [OPTION...]] VECTORS_C_TEST
 
 In a copy of the vectors one bit is flipped in each word of a page that a reading depends on, and one digit in each
-column of a case; the C and the Python reader's test must then report a difference.
+column of a case; the C and the Python reader's test must then report a difference. So must they where the expected
+results are those of a reader that forgets what a result says of a leap second, and the vectors where the Python reader
+has one of its boundaries wrong.
 """
 
 import pathlib
@@ -24,6 +26,24 @@ SEGMENT_WORDS = {
 # Which byte has a bit whose flip shows in whole ns; the lowest for all others.
 HIGH_BYTE = {"tai_frac", "raw_frac", "utc_bound_growth_frac", "local_bound_growth_frac", "leap_slope_frac"}
 MIDDLE_BYTE = {"tai_period_frac", "raw_period_frac", "leap_start_ns", "leap_end_ns", "start", "lease_end"}
+
+
+# A reader that forgets something, as what it does to (flags, leap indicator), on a page that shows it.
+FORGETFUL = {
+    "the flag AMBIGUOUS": ("insertion_to_the_ns", lambda flags, leap: (flags & ~4, leap)),
+    "the flag HOST_IN_SMEAR": ("leap_host_in_smear", lambda flags, leap: (flags & ~8, leap)),
+    "to derive the indicator": ("noon_smear_insertion", lambda flags, leap: (flags, 0)),
+    "the smear": ("utc_sls_insertion", lambda flags, leap: (flags, 4 if leap == 3 else leap)),
+    "deletions": ("deletion_to_the_ns", lambda flags, leap: (flags, 1 if leap == 2 else leap)),
+    "the segment's own indicator": ("leap_taken_out", lambda flags, leap: (flags, 0 if leap == 4 else leap))}
+# reader.py with one boundary wrong.
+WRONG_PYTHON = {
+    "-change <= signed": "-change < signed", "- s.leap_start_ns) < change": "- s.leap_start_ns) <= change",
+    "(clock == CLOCKS[\"REALTIME\"] and s.leap": "(s.leap",
+    "and s.leap_start_ns == s.leap_end_ns\n": "\n",
+    "        if tai < s.leap_start_ns:\n            return (1": "        if tai <= s.leap_start_ns:\n            return (1",
+    "3 if tai < s.leap_end_ns": "3 if tai <= s.leap_end_ns", "1 if change >= 0": "1 if change <= 0",
+    "8 if s.flags & 0x80": "8 if s.flags & 0x40"}
 
 
 def fails(command):
@@ -48,10 +68,16 @@ def main(arguments):
         image = page.read_bytes()
         newest = 1024 + 192 * (image[0x100] % 16)
         for word, offset in SEGMENT_WORDS.items():
+            if word == "leap_indicator":  # computed where a leap is in sight
+                continue
             changed = bytearray(image)
             byte = 7 if word in HIGH_BYTE else 4 if word in MIDDLE_BYTE else 0
             changed[newest + offset + byte] ^= 0x02 if word == "status" else 0x80 if word in HIGH_BYTE else 0x01
             check(word, page, bytes(changed))
+        taken_out = copy / "leap_taken_out.page"
+        changed = bytearray(taken_out.read_bytes())
+        changed[1024 + 192 * (changed[0x100] % 16) + SEGMENT_WORDS["leap_indicator"]] ^= 0x01
+        check("leap_indicator", taken_out, bytes(changed))
         changed = bytearray(image)
         changed[0x108] = 1
         check("revoked", page, bytes(changed))
@@ -71,9 +97,33 @@ def main(arguments):
                 if not fails(commands[readers]):
                     unnoticed.append(f"{readers} does not notice column {column} of {path.name}")
                 path.write_bytes(true)
+        for forgets, (name, change) in FORGETFUL.items():
+            for suffix, separator, readers in ((".cases", " ", "C"), (".json", '", "', "Python")):
+                path = copy / (name + suffix)
+                true = path.read_text(encoding="utf-8")
+                lines = true.splitlines(keepends=True)
+                for at, line in enumerate(lines):
+                    words = line.split(separator)
+                    if len(words) == 12 and "#" not in line and "columns" not in line:
+                        words[8], words[9] = map(str, change(int(words[8]), int(words[9])))
+                        lines[at] = separator.join(words)
+                path.write_text("".join(lines), encoding="utf-8")
+                if not fails(commands[readers]):
+                    unnoticed.append(f"{readers}'s test: a reader that forgets {forgets} passes")
+                path.write_text(true, encoding="utf-8")
+
+        python = (HERE / "reader.py").read_text(encoding="utf-8")
+        for right, wrong in WRONG_PYTHON.items():
+            if python.count(right) != 1:
+                unnoticed.append(f"reader.py does not have {right!r} once")
+            other = copy / "reader.py"
+            other.write_text(python.replace(right, wrong), encoding="utf-8")
+            if not fails([sys.executable, "-B", str(other), "--vectors", str(copy)]):
+                unnoticed.append(f"reader.py with {wrong!r} passes")
     for line in unnoticed:
         print(line)
-    print(f"{len(SEGMENT_WORDS) + 1 + 24} deliberate differences, {len(unnoticed)} unnoticed")
+    differences = len(SEGMENT_WORDS) + 1 + 24 + 2 * len(FORGETFUL) + len(WRONG_PYTHON)
+    print(f"{differences} deliberate differences, {len(unnoticed)} unnoticed")
     return 1 if unnoticed else 0
 
 

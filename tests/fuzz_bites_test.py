@@ -43,6 +43,12 @@ MUTANTS = {
         ("reader", "evaluate.h", "if (CLOCKPAGE_LOAD(s->number) != newest - back)", "if (0)"),
     "an unknown status is passed on":
         ("reader", "evaluate.h", "if (CLOCKPAGE_UNLIKELY(status > CLOCKPAGE_STATUS_UNRELIABLE))", "if (0)"),
+    "a leap in sight does not change the indicator":
+        ("reader", "evaluate.h", "*said = clockpage_say_leap_(s, clock, tai, line.leap_start_ns);", ";"),
+    "a clock that does not leap is ambiguous":
+        ("reader", "evaluate.h", "if (clock == CLOCKPAGE_REALTIME && start == end", "if (start == end"),
+    "RAW is taken for TAI":
+        ("reader", "evaluate.h", "if (bounds && clock == CLOCKPAGE_MONOTONIC_RAW)", "if (0)"),
     "a page may make now_leased wait":
         ("reader", "clockpage.hpp", "std::uint64_t{1} << 34", "std::uint64_t{1} << 44"),
 }

@@ -54,11 +54,13 @@ def page_bytes(page):
     image = bytearray(4096)
     data = "clockpage_data_page"
     header = {
-        "magic": b"CLKPGDAT", "abi_major": 1, "abi_minor": 0, "size": 4096, "counter_kind": 1, "format": page.format,
+        "magic": b"CLKPGDAT", "abi_major": 1, "abi_minor": page.abi_minor, "size": 4096,
+        "features": 1 if page.abi_minor else 0, "counter_kind": 1, "format": page.format,
         "smear": page.smear, "delta_shift": page.shift, "segment_count": 16, "segment_size": 192,
         "segment_offset": 1024, "counter_frequency_hz": page.frequency_hz, "scale_ratio": page.scale_ratio,
         "scale_frac_bits": page.scale_frac_bits, "generation": 0x6765_6E65_7261_7465,
-        "index": page.newest.number % 2**64, "revoked": page.revoked}
+        "index": page.newest.number % 2**64, "revoked": page.revoked,
+        "smear_start_s": page.smear_start_s, "smear_length_s": page.smear_length_s}
     for field, value in header.items():
         put(image, 0, data, field, value)
     ring, slot_size = ROWS[data]["segment"][0], 192

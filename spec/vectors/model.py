@@ -16,9 +16,11 @@ OK, OUT_OF_RANGE, DISCONTINUITY, TAI_UNKNOWN, REVOKED, BAD_CLOCK = 0, -2, -3, -4
 UNKNOWN, INITIALISING, SYNCHRONISED, FREE_RUNNING, UNRELIABLE = range(5)
 TAI_KNOWN, BRIDGE, REALTIME_STEP, TAI_STEP, MONOTONIC_STEP = 0x1, 0x2, 0x4, 0x8, 0x10
 ANY_STEP = REALTIME_STEP | TAI_STEP | MONOTONIC_STEP
+TAI_TABLE, HOST_IN_SMEAR = 0x40, 0x80
+PENDING_INSERTION, PENDING_DELETION, IN_SMEAR, JUST_PAST = range(1, 5)
 NO_LEAP = 2**63 - 1
 NO_BOUND = 2**64 - 1
-TIME_OVERDUE, TIME_TAI_KNOWN = 0x1, 0x2
+TIME_OVERDUE, TIME_TAI_KNOWN, TIME_AMBIGUOUS, TIME_HOST_IN_SMEAR = 0x1, 0x2, 0x4, 0x8
 INT64_MIN, INT64_MAX = -2**63, 2**63 - 1
 ULP = Fraction(1, 2**64)
 
@@ -80,6 +82,9 @@ class Page:
     frequency_hz: int = 2_299_998_765
     format: int = 0
     smear: int = 0
+    abi_minor: int = 0
+    smear_start_s: int = 0
+    smear_length_s: int = 0
     scale_ratio: int = 1
     scale_frac_bits: int = 0
     revoked: int = 0
@@ -134,6 +139,24 @@ def utc_offset(segment, tai):
     return segment.utc_offset_ns + (moved if insertion else -moved)
 
 
+def leap_indicator(segment, tai):
+    """The end of 5.2, of a result."""
+    if segment.leap_start_ns == NO_LEAP:
+        return segment.leap_indicator
+    if tai >= segment.leap_start_ns:
+        return IN_SMEAR if tai < segment.leap_end_ns else JUST_PAST
+    return PENDING_INSERTION if segment.utc_offset_after_ns >= segment.utc_offset_ns else PENDING_DELETION
+
+
+def is_read_twice(segment, tai):
+    """Whether some other tai, on the other side of a leap without length, has the same REALTIME."""
+    if segment.leap_start_ns == NO_LEAP or segment.leap_start_ns != segment.leap_end_ns:
+        return False
+    realtime = tai - utc_offset(segment, tai)
+    before, after = realtime + segment.utc_offset_ns, realtime + segment.utc_offset_after_ns
+    return before != after and before < segment.leap_start_ns <= after
+
+
 def interval(segment, clock, time_ns, ticks):
     utc = clock in (REALTIME, TAI)
     bound = segment.utc_bound_ns if utc else segment.local_bound_ns
@@ -173,6 +196,8 @@ def expected(page, clock, counter):
     status = s.status if s.status <= UNRELIABLE else UNRELIABLE
     if overdue and status != UNRELIABLE:
         status = FREE_RUNNING
-    flags = (TIME_OVERDUE if overdue else 0) | (TIME_TAI_KNOWN if s.flags & TAI_KNOWN else 0)
+    flags = ((TIME_OVERDUE if overdue else 0) | (TIME_TAI_KNOWN if s.flags & TAI_KNOWN else 0)
+             | (TIME_AMBIGUOUS if clock == REALTIME and is_read_twice(s, tai) else 0)
+             | (TIME_HOST_IN_SMEAR if s.flags & HOST_IN_SMEAR else 0))
     return row + (OK, time_ns, *interval(s, clock, time_ns, ticks), status, s.reason, flags,
-                  s.leap_indicator, page.smear, s.epoch % 2**64)
+                  leap_indicator(s, tai), page.smear, s.epoch % 2**64)

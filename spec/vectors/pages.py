@@ -6,9 +6,9 @@ import random
 from fractions import Fraction
 from math import floor
 
-from model import (BRIDGE, FREE_RUNNING, INITIALISING, MONOTONIC, MONOTONIC_STEP, NO_BOUND, REALTIME, REALTIME_STEP,
-                   SYNCHRONISED, TAI, TAI_KNOWN, TAI_STEP, ULP, UNKNOWN, UNRELIABLE, Page, Segment, ppm,
-                   with_leap)
+from model import (BRIDGE, FREE_RUNNING, HOST_IN_SMEAR, INITIALISING, JUST_PAST, MONOTONIC, MONOTONIC_STEP, NO_BOUND,
+                   NO_LEAP, REALTIME, REALTIME_STEP, SYNCHRONISED, TAI, TAI_KNOWN, TAI_STEP, TAI_TABLE, ULP, UNKNOWN,
+                   UNRELIABLE, Page, Segment, ppm, with_leap)
 
 SECOND = 10**9
 # 2026-11-20 12:00:00 UTC as TAI.
@@ -183,18 +183,66 @@ def leap(name, about, length_ns, change_s, smear, rng):
     first = with_leap(first_segment(), start_ns, length_ns, (37 + change_s) * SECOND)
     page = Page(name, about, 0, [dataclasses.replace(first, lease_end=first.start + span, leap_indicator=1 if
                                                      change_s > 0 else 2)], smear=smear)
-
-    def counter_at(tai_ns):
-        """The first counter value with tai >= tai_ns."""
-        s = page.newest
-        return s.start - floor(-(tai_ns - s.tai) / s.tai_period)
-
     for edge in sorted({start_ns, start_ns + length_ns}):
-        at = counter_at(edge)
+        at = counter_at(page.newest, edge)
         page.ask(at - TSC_HZ, at - 1, at, at + 1, at + 2, at + TSC_HZ)
     if length_ns:
-        page.ask(*sorted(rng.randrange(counter_at(start_ns), counter_at(start_ns + length_ns)) for _ in range(6)))
+        ends = counter_at(page.newest, start_ns), counter_at(page.newest, start_ns + length_ns)
+        page.ask(*sorted(rng.randrange(*ends) for _ in range(6)))
     page.ask(page.newest.start, page.newest.lease_end - 1)
+    return page
+
+
+def counter_at(segment, tai_ns):
+    """The first counter value with tai >= tai_ns (k = 0). Its tai is tai_ns: a tick is shorter than a ns."""
+    counter = segment.start - floor(-(tai_ns - segment.tai) / segment.tai_period)
+    assert floor(segment.tai_at(counter, 0)) == tai_ns and segment.tai_at(counter - 1, 0) < tai_ns
+    return counter
+
+
+# The smears that have a name: (CLOCKPAGE_SMEAR_*, start and length in s of the smeared clock).
+NO_SMEAR, NOON_SMEAR, UTC_SLS = (0, 0, 0), (1, -43_200, 86_400), (2, -1_000, 1_000)
+
+
+def leap_at_midnight(segment, smear, change_s):
+    """The segment with a leap second at the midnight 12 h ahead, as a writer of ABI 1.1 has it."""
+    _, start_s, length_s = smear
+    midnight_utc = NOON - 37 * SECOND + 43_200 * SECOND
+    before, after = segment.utc_offset_ns, segment.utc_offset_ns + change_s * SECOND
+    if not length_s:  # the first ns of 23:59:60, or the one after 23:59:58
+        return with_leap(segment, midnight_utc + min(before, after), 0, after)
+    return with_leap(segment, midnight_utc + start_s * SECOND + before, (length_s + change_s) * SECOND, after)
+
+
+def indicated(name, about, smear, change_s, **changes):
+    """A leap second read to the ns on either side of all that changes at it."""
+    before = NOON - 2 * 86_400 * SECOND  # half of the noon smear lies before
+    first = first_segment(tai=before + 77 * ULP, **changes)
+    first = leap_at_midnight(first, smear, change_s)
+    first = dataclasses.replace(first, lease_end=first.start + 4 * 86_400 * TSC_HZ)
+    page = Page(name, about, 0, [first], abi_minor=1, smear=smear[0], smear_start_s=smear[1],
+                smear_length_s=smear[2])
+    edges = {first.leap_start_ns, first.leap_end_ns, leap_at_midnight(first, NO_SMEAR, change_s).leap_start_ns}
+    for edge in sorted(edges):
+        for ns in (edge - SECOND - 1, edge - SECOND, edge - 1, edge, edge + SECOND - 1, edge + SECOND):
+            page.ask(counter_at(first, ns))
+    page.ask(first.start, (first.start + first.lease_end) // 2, first.lease_end)
+    return page
+
+
+def leap_taken_out():
+    """The writer takes a leap out of its segments 1 s after its end: then the segment's own word holds."""
+    page = Page("leap_taken_out", "the leap second has left the segments: their own word holds, and that the host's "
+                "clock is being smeared", 0, [], abi_minor=1)
+    first = leap_at_midnight(first_segment(tai=NOON + 43_200 * SECOND - 5 * SECOND), NO_SMEAR, 1)
+    end = counter_at(first, first.leap_end_ns + SECOND)
+    page.segments.append(dataclasses.replace(first, lease_end=end))
+    page.append(9_199_995, utc_offset_ns=first.utc_offset_after_ns, leap_start_ns=NO_LEAP, leap_end_ns=NO_LEAP,
+                leap_slope_frac=0, leap_indicator=JUST_PAST, flags=TAI_KNOWN | TAI_TABLE | HOST_IN_SMEAR)
+    page.ask(first.start, counter_at(first, first.leap_end_ns - SECOND), counter_at(first, first.leap_end_ns),
+             end - 1, end, page.newest.lease_end - 1, page.newest.lease_end)
+    page.append(9_199_995, leap_indicator=0, flags=TAI_KNOWN | TAI_TABLE)
+    page.ask(page.newest.start - 1, page.newest.start)
     return page
 
 
@@ -286,7 +334,18 @@ def all_pages():
         leap("leap_insertion", "unsmeared insertion: REALTIME repeats a second", 0, 1, 0, rng),
         leap("leap_deletion", "unsmeared deletion: REALTIME skips a second", 0, -1, 0, rng),
         huge_delta("huge_delta", 0, TSC_HZ), huge_delta("huge_delta_slow", 10, 1_000_000), index_wrap(rng), fresh(rng),
-        stopped(rng), odd_values(rng)]
+        stopped(rng), odd_values(rng),
+        indicated("insertion_to_the_ns", "unsmeared insertion: which second is read twice", NO_SMEAR, 1),
+        indicated("deletion_to_the_ns", "unsmeared deletion: none is read twice", NO_SMEAR, -1),
+        indicated("noon_smear_insertion", "noon to noon smear of an insertion", NOON_SMEAR, 1),
+        indicated("noon_smear_deletion", "noon to noon smear of a deletion", NOON_SMEAR, -1),
+        indicated("utc_sls_insertion", "UTC-SLS of an insertion: over the last 1000 s before midnight", UTC_SLS, 1),
+        indicated("utc_sls_deletion", "UTC-SLS of a deletion", UTC_SLS, -1),
+        indicated("leap_host_in_smear", "a host whose own clock is smeared; TAI from a table", NO_SMEAR, 1,
+                  flags=TAI_KNOWN | TAI_TABLE | HOST_IN_SMEAR),
+        indicated("leap_tai_unknown", "a leap second on a page that does not know TAI - UTC", NO_SMEAR, 1,
+                  flags=0, utc_offset_ns=0, utc_offset_after_ns=0),
+        leap_taken_out()]
 
 
 def header_cases():

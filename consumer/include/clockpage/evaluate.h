@@ -81,48 +81,91 @@ CLOCKPAGE_INLINE int clockpage_load_line_(const struct clockpage_segment *s, int
 	}
 }
 
-/* REALTIME at `tai` from leap_start on (`value`: what it would be without a leap). In a smear only
- * one addition, a product and a subtraction wait for the counter after the line's own product.
- * Unsigned throughout: a hostile page must not reach undefined behaviour. */
-CLOCKPAGE_INLINE uint64_t clockpage_leap_(const struct clockpage_segment *s,
-					  const struct clockpage_line_ *line, uint64_t tai,
-					  uint64_t value)
+/* A line's value at `ticks` (already shifted) past the segment's start, leaps aside. The offset
+ * goes into the base, which need not wait for the counter. */
+CLOCKPAGE_INLINE uint64_t clockpage_on_line_(const struct clockpage_line_ *line, uint64_t ticks)
 {
-	uint64_t after = (uint64_t)CLOCKPAGE_LOAD(s->utc_offset_after_ns);
-	uint64_t into = value + (line->offset_ns - line->leap_start_ns);
+	return clockpage_line_at(line->base_ns - line->offset_ns, line->base_frac,
+				 line->period_frac, ticks)
+		.ns;
+}
+
+/* REALTIME on a segment with a leap; `value`: without it. In a smear, after the line's product,
+ * only an addition, a product and a subtraction wait for the counter. Unsigned throughout: a
+ * hostile page must not reach undefined behaviour. */
+CLOCKPAGE_INLINE uint64_t clockpage_with_leap_(const struct clockpage_segment *s,
+					       const struct clockpage_line_ *line, uint64_t value)
+{
+	uint64_t tai = value + line->offset_ns, into, after;
+	if ((int64_t)tai < (int64_t)line->leap_start_ns)
+		return value;
+	after = (uint64_t)CLOCKPAGE_LOAD(s->utc_offset_after_ns);
 	if (CLOCKPAGE_UNLIKELY((int64_t)tai >= CLOCKPAGE_LOAD(s->leap_end_ns)))
 		return tai - after;
+	into = value + (line->offset_ns - line->leap_start_ns);
 	/* Two loads of one word: so that a branch stays and no conditional move waits. */
 	if ((int64_t)(after - line->offset_ns) >= 0)
 		return value - clockpage_mul_frac(into, CLOCKPAGE_LOAD(s->leap_slope_frac));
 	return value + clockpage_mul_frac(into, CLOCKPAGE_LOAD(s->leap_slope_frac));
 }
 
-/* A line's value at `ticks` (already shifted) past the segment's start. */
-CLOCKPAGE_INLINE uint64_t clockpage_line_value_(const struct clockpage_segment *s,
-						const struct clockpage_line_ *line, uint64_t ticks)
+/* What a result says of a leap second. */
+struct clockpage_leap_said_ {
+	uint32_t flags; /* CLOCKPAGE_TIME_AMBIGUOUS or none */
+	uint8_t indicator;
+};
+
+/* The same of a segment that has a leap, which begins at `start`: the end of spec section 5.2. */
+CLOCKPAGE_INLINE struct clockpage_leap_said_
+clockpage_say_leap_(const struct clockpage_segment *s, int clock, uint64_t tai, uint64_t start)
 {
-	/* The offset goes into the base, which need not wait for the counter. */
-	uint64_t value = clockpage_line_at(line->base_ns - line->offset_ns, line->base_frac,
-					   line->period_frac, ticks)
-				 .ns;
-	if (CLOCKPAGE_UNLIKELY(line->leap_start_ns != (uint64_t)CLOCKPAGE_NO_LEAP)) {
-		uint64_t tai = value + line->offset_ns;
-		if ((int64_t)tai >= (int64_t)line->leap_start_ns)
-			value = clockpage_leap_(s, line, tai, value);
-	}
-	return value;
+	struct clockpage_leap_said_ said = {0, CLOCKPAGE_LEAP_JUST_PAST};
+	uint64_t end = (uint64_t)CLOCKPAGE_LOAD(s->leap_end_ns);
+	uint64_t change = (uint64_t)CLOCKPAGE_LOAD(s->utc_offset_after_ns) -
+			  (uint64_t)CLOCKPAGE_LOAD(s->utc_offset_ns);
+	if ((int64_t)tai < (int64_t)start)
+		said.indicator = (int64_t)change >= 0 ? CLOCKPAGE_LEAP_PENDING_INSERTION
+						      : CLOCKPAGE_LEAP_PENDING_DELETION;
+	else if ((int64_t)tai < (int64_t)end)
+		said.indicator = CLOCKPAGE_LEAP_IN_SMEAR;
+	/* As far on either side of the leap as REALTIME goes back there; change < 2^63. */
+	if (clock == CLOCKPAGE_REALTIME && start == end && (int64_t)change > 0 &&
+	    tai - start + change < 2 * change)
+		said.flags = CLOCKPAGE_TIME_AMBIGUOUS;
+	return said;
 }
 
-/* One clock at `ticks` (already shifted) past the segment's start. */
+/* One clock at `ticks` (already shifted) past the segment's start. *said is filled where `bounds`,
+ * which is a constant at nearly every call. */
 CLOCKPAGE_INLINE int clockpage_segment_clock_(const struct clockpage_segment *s, int clock,
-					      uint64_t ticks, int64_t *ns)
+					      uint64_t ticks, int64_t *ns, int bounds,
+					      struct clockpage_leap_said_ *said)
 {
 	struct clockpage_line_ line;
+	uint64_t value;
 	int error = clockpage_load_line_(s, clock, &line);
 	if (CLOCKPAGE_UNLIKELY(error))
 		return error;
-	*ns = (int64_t)clockpage_line_value_(s, &line, ticks);
+	if (bounds) {
+		said->flags = 0;
+		said->indicator = CLOCKPAGE_LOAD(s->leap_indicator);
+		if (clock != CLOCKPAGE_REALTIME)
+			line.leap_start_ns = (uint64_t)CLOCKPAGE_LOAD(s->leap_start_ns);
+	}
+	value = clockpage_on_line_(&line, ticks);
+	if (CLOCKPAGE_UNLIKELY(line.leap_start_ns != (uint64_t)CLOCKPAGE_NO_LEAP)) {
+		uint64_t tai = value + line.offset_ns;
+		if (bounds && clock == CLOCKPAGE_MONOTONIC_RAW)
+			tai = clockpage_line_at(CLOCKPAGE_LOAD(s->tai_ns),
+						CLOCKPAGE_LOAD(s->tai_frac),
+						CLOCKPAGE_LOAD(s->tai_period_frac), ticks)
+				      .ns;
+		if (bounds)
+			*said = clockpage_say_leap_(s, clock, tai, line.leap_start_ns);
+		if (clock == CLOCKPAGE_REALTIME)
+			value = clockpage_with_leap_(s, &line, value);
+	}
+	*ns = (int64_t)value;
 	return CLOCKPAGE_OK;
 }
 
@@ -139,10 +182,11 @@ CLOCKPAGE_INLINE uint64_t clockpage_bound_(const struct clockpage_segment *s, in
 	return CLOCKPAGE_LIKELY(sum > bound) ? sum : CLOCKPAGE_BOUND_UNKNOWN;
 }
 
-/* Fills everything of *out but ns. */
+/* Fills *out; ns and said are clockpage_segment_clock_'s. */
 CLOCKPAGE_INLINE void clockpage_describe_(const struct clockpage_data_page *page,
 					  const struct clockpage_segment *s, int clock,
-					  uint64_t counter, uint64_t ticks, int overdue,
+					  uint64_t counter, uint64_t ticks, int overdue, int64_t ns,
+					  struct clockpage_leap_said_ said,
 					  struct clockpage_time *out)
 {
 	uint64_t bound = clockpage_bound_(s, clock, ticks);
@@ -151,9 +195,13 @@ CLOCKPAGE_INLINE void clockpage_describe_(const struct clockpage_data_page *page
 	/* An unknown number from the page is not a good status. */
 	if (CLOCKPAGE_UNLIKELY(status > CLOCKPAGE_STATUS_UNRELIABLE))
 		status = CLOCKPAGE_STATUS_UNRELIABLE;
+	out->ns = ns;
 	out->counter = counter;
 	out->epoch = CLOCKPAGE_LOAD(s->epoch);
-	out->flags = flags & CLOCKPAGE_SEGMENT_TAI_KNOWN ? CLOCKPAGE_TIME_TAI_KNOWN : 0;
+	out->flags =
+		(flags & CLOCKPAGE_SEGMENT_TAI_KNOWN ? CLOCKPAGE_TIME_TAI_KNOWN : 0) | said.flags;
+	if (CLOCKPAGE_UNLIKELY(flags & CLOCKPAGE_SEGMENT_HOST_IN_SMEAR))
+		out->flags |= CLOCKPAGE_TIME_HOST_IN_SMEAR;
 	if (CLOCKPAGE_UNLIKELY(overdue)) {
 		out->flags |= CLOCKPAGE_TIME_OVERDUE;
 		if (status != CLOCKPAGE_STATUS_UNRELIABLE)
@@ -161,13 +209,13 @@ CLOCKPAGE_INLINE void clockpage_describe_(const struct clockpage_data_page *page
 	}
 	out->status = status;
 	out->reason = CLOCKPAGE_LOAD(s->reason);
-	out->leap_indicator = CLOCKPAGE_LOAD(s->leap_indicator);
+	out->leap_indicator = said.indicator;
 	out->smear = CLOCKPAGE_LOAD(page->smear);
 	if (CLOCKPAGE_UNLIKELY(bound > INT64_MAX ||
-			       __builtin_sub_overflow(out->ns, (int64_t)bound, &out->earliest_ns)))
+			       __builtin_sub_overflow(ns, (int64_t)bound, &out->earliest_ns)))
 		out->earliest_ns = INT64_MIN;
 	if (CLOCKPAGE_UNLIKELY(bound > INT64_MAX ||
-			       __builtin_add_overflow(out->ns, (int64_t)bound, &out->latest_ns)))
+			       __builtin_add_overflow(ns, (int64_t)bound, &out->latest_ns)))
 		out->latest_ns = INT64_MAX;
 }
 
@@ -253,15 +301,16 @@ clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delt
 		const struct clockpage_segment *s;
 		struct clockpage_newest_ newest = clockpage_load_newest_(page, 0);
 		uint64_t delta, ticks, revoked;
+		struct clockpage_leap_said_ said = {0, 0};
 		int overdue;
 		int error = clockpage_find_(page, newest, counter, &s, &delta, &overdue);
 		if (!error) {
 			ticks = clockpage_ticks_(delta, delta_shift);
-			error = clockpage_segment_clock_(s, clock, ticks, &result.ns);
-			if (!error && out) {
-				out->ns = result.ns;
-				clockpage_describe_(page, s, clock, counter, ticks, overdue, out);
-			}
+			error = clockpage_segment_clock_(s, clock, ticks, &result.ns, out != NULL,
+							 &said);
+			if (!error && out)
+				clockpage_describe_(page, s, clock, counter, ticks, overdue,
+						    result.ns, said, out);
 		}
 		revoked = CLOCKPAGE_LOAD(page->revoked);
 		clockpage_fence_before_recheck(); /* P2: lease.pml [P2 reader] */
@@ -285,21 +334,21 @@ clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delt
 
 CLOCKPAGE_INLINE int clockpage_evaluate_again_(const struct clockpage_reader *reader, int clock,
 					       uint64_t counter, int is_now, int64_t *ns,
-					       struct clockpage_time *out)
+					       int bounds, struct clockpage_time *out)
 {
 	struct clockpage_time time; /* so that the caller's own does not escape */
 	struct clockpage_result_ result = clockpage_evaluate_slowly_(
-		reader->page, reader->delta_shift, clock, counter, is_now, out ? &time : NULL);
+		reader->page, reader->delta_shift, clock, counter, is_now, bounds ? &time : NULL);
 	if (result.error)
 		return result.error;
 	*ns = result.ns;
-	if (out)
+	if (bounds)
 		*out = time;
 	return CLOCKPAGE_OK;
 }
 
 /* Spec section 5.2, steps 3 to 5, for the counter value `counter` and what was `newest`
- * before it. Fills *ns, and *out unless it is null (a constant at every call). is_now: the
+ * before it. Fills *ns, and *out where `bounds` (a constant at every call). is_now: the
  * counter was read just now and a later value would do as well.
  *
  * Here is only the first pass, and only where it ends well: `counter` within one of the
@@ -309,7 +358,8 @@ CLOCKPAGE_INLINE int clockpage_evaluate_again_(const struct clockpage_reader *re
  * lease.pml [5.2.3 first pass] */
 CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, int clock,
 					 struct clockpage_newest_ newest, uint64_t counter,
-					 int is_now, int64_t *ns, struct clockpage_time *out)
+					 int is_now, int64_t *ns, int bounds,
+					 struct clockpage_time *out)
 {
 	const struct clockpage_data_page *page = newest.page;
 	const struct clockpage_segment *s = newest.previous;
@@ -317,6 +367,7 @@ CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, 
 	uint64_t span = CLOCKPAGE_LOAD(s->lease_end) - start;
 	uint64_t delta = counter - start;
 	uint64_t revoked;
+	struct clockpage_leap_said_ said = {0, 0};
 	int64_t value = 0;
 	if (CLOCKPAGE_UNLIKELY(delta >= span)) { /* in long runs: well predicted */
 		s = newest.current;
@@ -333,12 +384,10 @@ CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, 
 			goto slowly;
 		delta <<= reader->delta_shift;
 	}
-	if (CLOCKPAGE_UNLIKELY(clockpage_segment_clock_(s, clock, delta, &value)))
+	if (CLOCKPAGE_UNLIKELY(clockpage_segment_clock_(s, clock, delta, &value, bounds, &said)))
 		goto slowly;
-	if (out) {
-		out->ns = value;
-		clockpage_describe_(page, s, clock, counter, delta, 0, out);
-	}
+	if (bounds)
+		clockpage_describe_(page, s, clock, counter, delta, 0, value, said, out);
 	revoked = CLOCKPAGE_LOAD(page->revoked);
 	clockpage_fence_before_recheck(); /* P2: lease.pml [P2 reader] */
 	if (CLOCKPAGE_UNLIKELY(revoked != CLOCKPAGE_REVOKED_NO ||
@@ -347,7 +396,7 @@ CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, 
 	*ns = value;
 	return CLOCKPAGE_OK;
 slowly:
-	return clockpage_evaluate_again_(reader, clock, counter, is_now, ns, out);
+	return clockpage_evaluate_again_(reader, clock, counter, is_now, ns, bounds, out);
 }
 
 #endif /* CLOCKPAGE_EVALUATE_H */

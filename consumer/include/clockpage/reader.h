@@ -136,7 +136,7 @@ CLOCKPAGE_INLINE int clockpage_now(const struct clockpage_reader *reader, int cl
 	/* The index is read before the counter: a page swapped between the two shows. */
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
 	uint64_t counter = clockpage_counter_ordered_by(reader->rdtscp, newest.number);
-	return clockpage_evaluate_(reader, clock, newest, counter, 1, ns, NULL);
+	return clockpage_evaluate_(reader, clock, newest, counter, 1, ns, 0, NULL);
 }
 
 /* As clockpage_now, but the counter may be read before earlier loads have completed, or
@@ -146,7 +146,7 @@ CLOCKPAGE_INLINE int clockpage_now_relaxed(const struct clockpage_reader *reader
 {
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
 	uint64_t counter = clockpage_counter_relaxed();
-	return clockpage_evaluate_(reader, clock, newest, counter, 1, ns, NULL);
+	return clockpage_evaluate_(reader, clock, newest, counter, 1, ns, 0, NULL);
 }
 
 /* The time at a counter value (the page's counter) captured earlier, or a little ahead.
@@ -156,7 +156,7 @@ CLOCKPAGE_INLINE int clockpage_at(const struct clockpage_reader *reader, int clo
 				  uint64_t counter, int64_t *ns)
 {
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
-	return clockpage_evaluate_(reader, clock, newest, counter, 0, ns, NULL);
+	return clockpage_evaluate_(reader, clock, newest, counter, 0, ns, 0, NULL);
 }
 
 /* As clockpage_at, with bounds and status. *out is undefined unless 0 is returned. */
@@ -165,7 +165,7 @@ CLOCKPAGE_INLINE int clockpage_at_bounds(const struct clockpage_reader *reader, 
 {
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
 	int64_t ns;
-	return clockpage_evaluate_(reader, clock, newest, counter, 0, &ns, out);
+	return clockpage_evaluate_(reader, clock, newest, counter, 0, &ns, 1, out);
 }
 
 /* As clockpage_now, with bounds and status. *out is undefined unless 0 is returned. */
@@ -175,7 +175,7 @@ CLOCKPAGE_INLINE int clockpage_now_bounds(const struct clockpage_reader *reader,
 	struct clockpage_newest_ newest = clockpage_load_newest_(reader->page, reader->plain_span);
 	uint64_t counter = clockpage_counter_ordered_by(reader->rdtscp, newest.number);
 	int64_t ns;
-	return clockpage_evaluate_(reader, clock, newest, counter, 1, &ns, out);
+	return clockpage_evaluate_(reader, clock, newest, counter, 1, &ns, 1, out);
 }
 
 /* A leased value or CLOCKPAGE_E_OVERDUE: reads again, busily, until one is to be had or
@@ -206,10 +206,13 @@ CLOCKPAGE_INLINE size_t clockpage_convert_run_(const struct clockpage_segment *s
 	if (span > CLOCKPAGE_MAX_TICKS >> shift)
 		return 0;
 	for (done = 0; done < count; done++) {
-		uint64_t delta = counters[done] - start;
+		uint64_t delta = counters[done] - start, value;
 		if (delta >= span)
 			break;
-		ns[done] = (int64_t)clockpage_line_value_(s, line, delta << shift);
+		value = clockpage_on_line_(line, delta << shift);
+		if (CLOCKPAGE_UNLIKELY(line->leap_start_ns != (uint64_t)CLOCKPAGE_NO_LEAP))
+			value = clockpage_with_leap_(s, line, value);
+		ns[done] = (int64_t)value;
 	}
 	return done;
 }

@@ -80,7 +80,8 @@ class UsageTest(unittest.TestCase, OneLine):
 
     def test_help_and_version_go_to_stdout_and_succeed(self):
         for line in ("--help", "--version", "read --help", "watch --help", "status --help",
-                     "compare --help", "verify --help", "convert --help"):
+                     "compare --help", "verify --help", "convert --help", "plot --help",
+                     "plot leap --help"):
             with self.subTest(line):
                 code, out, err = tool(*line.split())
                 self.assertEqual((code, err), (0, ""))

@@ -34,6 +34,7 @@ int parse_command_line(int argc, char** argv, Run& run) {
   add_verify_command(app, run);
   add_check_history_command(app, run);
   add_convert_command(app, run);
+  add_plot_command(app, run);
   // CLI11 would only say that a subcommand is missing.
   const auto is_named = [&](const CLI::App* command) { return command->check_name(argv[1]); };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty())

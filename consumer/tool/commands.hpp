@@ -32,5 +32,6 @@ void add_compare_command(CLI::App& app, Run& run);
 void add_verify_command(CLI::App& app, Run& run);
 void add_check_history_command(CLI::App& app, Run& run);
 void add_convert_command(CLI::App& app, Run& run);
+void add_plot_command(CLI::App& app, Run& run);
 
 }  // namespace clockpage::tool

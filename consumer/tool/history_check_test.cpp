@@ -16,6 +16,7 @@
 #include "clock_function.hpp"
 #include "exit_code.hpp"
 #include "recorder.hpp"
+#include "whole_file.hpp"
 
 namespace clockpage::tool {
 namespace {
@@ -102,7 +103,7 @@ struct History {
     header.file_size =
         sizeof header + pages * sizeof(HistoryPage) + readings.size() * sizeof(HistoryProcess) +
         pages * segments.size() * sizeof(HistorySegment) + count * sizeof(HistoryReading);
-    HistoryWriter out(file);
+    WholeFile out(file);
     out.write(&header, sizeof header);
     for (uint8_t f = 0; f < pages; f++) {
       const HistoryPage entry = page(f);
@@ -337,11 +338,11 @@ TEST(HistoryFileTest, HostileSizesAndNumbersAreRefused) {
 TEST(HistoryFileTest, AnUnfinishedOneLeavesNothing) {
   const TemporaryDirectory directory;
   {
-    HistoryWriter out(directory.file());
+    WholeFile out(directory.file());
     out.write("x", 1);
   }
   EXPECT_TRUE(std::filesystem::is_empty(directory.path));
-  EXPECT_THROW(HistoryWriter(directory.path + "/missing/history"), Failure);
+  EXPECT_THROW(WholeFile(directory.path + "/missing/history"), Failure);
 }
 
 // ---- following a ring ------------------------------------------------------------------------

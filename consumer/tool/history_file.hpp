@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Writing and reading the file of history.hpp.
+// Reading the file of history.hpp.
 #pragma once
 
 #include <string>
@@ -9,24 +9,6 @@
 #include "history.hpp"
 
 namespace clockpage::tool {
-
-/// Writes FILE completely or not at all: under a temporary name beside it, then renamed. Destroyed
-/// before finish(): nothing is left. Every function throws Failure.
-class HistoryWriter {
- public:
-  explicit HistoryWriter(const std::string& file);
-  ~HistoryWriter();
-  HistoryWriter(const HistoryWriter&) = delete;
-  HistoryWriter& operator=(const HistoryWriter&) = delete;
-
-  void write(const void* bytes, size_t size);
-  void finish();
-
- private:
-  std::string file_;
-  std::string temporary_;
-  int descriptor_;
-};
 
 /// A history that is read piece by piece, never mapped: the file may be truncated meanwhile, and
 /// that is to be an error, not a SIGBUS.

@@ -16,7 +16,7 @@
 #include <thread>
 
 #include "exit_code.hpp"
-#include "history_file.hpp"
+#include "whole_file.hpp"
 
 namespace clockpage::tool {
 namespace {
@@ -183,7 +183,7 @@ void Recorder::write(const std::string& file, const Page& page, const clockpage_
   header.before = before;
   header.after = page.diagnostics();
 
-  HistoryWriter out(file);
+  WholeFile out(file);
   out.write(&header, sizeof header);
   const auto pages = pages_of(page);
   for (unsigned i = 0; i < kHistoryPages; i++) {

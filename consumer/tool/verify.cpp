@@ -15,12 +15,12 @@
 #include "commands.hpp"
 #include "exchange.hpp"
 #include "exit_code.hpp"
-#include "history_file.hpp"
 #include "page.hpp"
 #include "recorder.hpp"
 #include "run_control.hpp"
 #include "stall_meter.hpp"
 #include "verify_report.hpp"
+#include "whole_file.hpp"
 
 namespace clockpage::tool {
 namespace {
@@ -74,7 +74,7 @@ class Verification {
     if (options.exchanges || !options.for_seconds)
       shared_.exchange.target = options.exchanges.value_or(kDefaultExchanges);
     if (options.record.empty()) return;
-    const HistoryWriter can_be_written(options.record);  // or the run would be for nothing
+    const WholeFile can_be_written(options.record);  // or the run would be for nothing
     recorder_.emplace(options.processes, options.record_max);
   }
 

@@ -78,13 +78,18 @@ Bracket narrowest_bracket(clockid_t clock, int tries) noexcept {
 constexpr int kTries = 10;
 // How often the kernel's choice of clocksource is looked at: about once a second.
 constexpr std::uint64_t kObservationsPerLook = 256;
+// At the start the differences are read so often, but not for longer than this: where clock_gettime
+// is slow (user-mode Linux takes tens of microseconds) fewer must do.
 constexpr int kStartupReadings = 50'000;
+constexpr std::int64_t kStartupNs = 300'000'000;
 
 }  // namespace
 
 BracketSource::BracketSource(std::uint64_t frequency_hz)
     : ns_per_tick_(1e9 / static_cast<double>(frequency_hz)) {
-  for (int i = 0; i < kStartupReadings; i++) read_differences();
+  const std::int64_t end = read_clock_ns(CLOCK_MONOTONIC) + kStartupNs;
+  for (int i = 0; i < kStartupReadings && read_clock_ns(CLOCK_MONOTONIC) < end; i++)
+    read_differences();
   realtime_.settle();
   boottime_.settle();
 }

@@ -8,8 +8,8 @@
 //   tai S                the kernel's TAI - UTC, as a time daemon sets it
 //   flag none|ins|del    as a time daemon does: the clock is synchronised, a leap second announced
 //   reset                the kernel forgets the leap second that it took last
-//   producer COMMAND...  starts clockpaged, and waits until its page can be read
-//   signal N             to it; waits for its end
+//   producer DIR COMMAND...  starts clockpaged on DIR, and waits until its pages can be read
+//   signal N             to it, and waits for its end. After SIGTERM (15) its pages are forgotten
 //   sample NAME SECONDS  reads the kernel's clocks, and the page's where there is one, without
 //   rest;
 //                        to DIR/NAME.csv
@@ -108,11 +108,12 @@ struct PageTime {
 struct Page {
   std::array<clockpage_region*, 2> region{};  // unsmeared, smeared
 
-  bool open() {
+  bool open(const std::string& directory) {
     for (std::uint8_t smear = 0; smear < 2; smear++) {
       clockpage_open_options options{};
       options.size = sizeof(options);
       options.smear = smear;
+      options.directory = directory.c_str();
       clockpage_open_error error{};
       if (clockpage_open(&options, &region[smear], &error) != CLOCKPAGE_OK) return false;
     }
@@ -266,9 +267,12 @@ class Guest {
   }
 
   void produce(std::istringstream& words) {
+    std::string directory;
+    words >> directory;
     std::vector<std::string> arguments;
     for (std::string word; words >> word;) arguments.push_back(word);
     words.clear();
+    arguments.insert(arguments.end(), {"--dir", directory});
     std::vector<char*> argv;
     argv.reserve(arguments.size() + 1);
     for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -280,7 +284,7 @@ class Guest {
       _exit(127);
     }
     const auto deadline = read_ns(CLOCK_MONOTONIC) + 20'000'000'000;
-    for (page_.emplace(); !page_->open();) {
+    for (page_.emplace(); !page_->open(directory);) {
       if (waitpid(producer_, nullptr, WNOHANG) != 0) throw std::runtime_error("the producer ended");
       if (read_ns(CLOCK_MONOTONIC) > deadline) throw std::runtime_error("no page in 20 s");
       usleep(10'000);

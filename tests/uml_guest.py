@@ -4,6 +4,7 @@
 Debian's package user-mode-linux boots on this machine's files, read only. Its first process is
 leap_guest, which obeys a script (see leap_guest.cpp).
 """
+import calendar
 import csv
 import os
 import shutil
@@ -15,6 +16,9 @@ import programs
 
 KERNEL = shutil.which("linux.uml")
 GUEST = os.path.join(programs.BIN, "leap_guest")
+
+
+NS = 10**9
 
 
 class Failed(Exception):
@@ -67,3 +71,43 @@ def _run(private, out, timeout):
 
 def samples(text):
     return [{name: int(value) for name, value in row.items()} for row in csv.DictReader(text.splitlines())]
+
+
+def utc(text):
+    return calendar.timegm(tuple(int(part) for part in text.replace(":", "-").replace(" ", "-").split("-")))
+
+
+def clock(ns):
+    return f"{ns // NS // 3600 % 24:02}:{ns // NS // 60 % 60:02}:{ns // NS % 60:02}.{ns % NS:09}"
+
+
+class Leap:
+    """What was read across one. `raw_offset`: the kernel's TAI - UTC before it, s, even if it is not true."""
+
+    def __init__(self, rows, midnight, raw_offset, sign):
+        self.rows, self.midnight, self.sign = rows, midnight * NS, sign
+        self.before, self.after = raw_offset * NS, (raw_offset + sign) * NS
+        # The instant by CLOCK_TAI: the first of 23:59:60, or that after 23:59:58.
+        self.tai = self.midnight + self.before - (NS if sign < 0 else 0)
+
+    def offset(self, row):
+        """TAI - REALTIME, where a stall does not hide it."""
+        fits = [offset for offset in (self.before, self.after)
+                if row["tai"] <= row["realtime"] + offset <= row["tai_after"]]
+        return fits[0] if len(fits) == 1 else None
+
+    def not_before(self, tai):
+        return [row for row in self.rows if row["tai"] >= tai]
+
+    def until(self, tai):
+        return [row for row in self.rows if row["tai_after"] < tai]
+
+
+def report(name, leap):
+    """The readings on both sides of the step, and how late it came."""
+    rows = [row for row in leap.rows if leap.offset(row) is not None]
+    last, first = next(((a, b) for a, b in zip(rows, rows[1:]) if leap.offset(a) != leap.offset(b)),
+                       (rows[-1], rows[-1]))
+    print(f"{name}: REALTIME {clock(last['realtime'])} at TAI - leap = {(last['tai'] - leap.tai) / 1e6:+.3f} ms, "
+          f"then {clock(first['realtime'])} at {(first['tai'] - leap.tai) / 1e6:+.3f} ms; COARSE "
+          f"{clock(last['coarse'])}, then {clock(first['coarse'])}; {len(leap.rows)} samples", flush=True)

@@ -118,6 +118,16 @@ std::optional<Finding> check_continuity(const HistoryPage& page, const clockpage
   return std::nullopt;
 }
 
+// Spec section 5.2: REALTIME at `tai` is also what it is a leap second away.
+bool is_read_twice(const clockpage_segment& s, int64_t tai) {
+  if (s.leap_start_ns == CLOCKPAGE_NO_LEAP || s.leap_start_ns != s.leap_end_ns) return false;
+  const auto change = static_cast<int64_t>(static_cast<uint64_t>(s.utc_offset_after_ns) -
+                                           static_cast<uint64_t>(s.utc_offset_ns));
+  const auto past =
+      static_cast<int64_t>(static_cast<uint64_t>(tai) - static_cast<uint64_t>(s.leap_start_ns));
+  return change > 0 && past >= -change && past < change;
+}
+
 }  // namespace
 
 std::optional<FunctionValue> value_of(const HistoryPage& page, const clockpage_segment& s,
@@ -144,8 +154,11 @@ std::optional<FunctionValue> value_of(const HistoryPage& page, const clockpage_s
   if (overdue && value.status != CLOCKPAGE_STATUS_UNRELIABLE)
     value.status = CLOCKPAGE_STATUS_FREE_RUNNING;
   value.reason = s.reason;
-  value.flags = static_cast<uint8_t>((overdue ? CLOCKPAGE_TIME_OVERDUE : 0) |
-                                     (tai_known ? CLOCKPAGE_TIME_TAI_KNOWN : 0));
+  const bool twice = clock == CLOCKPAGE_REALTIME && is_read_twice(s, static_cast<int64_t>(line));
+  const bool host_in_smear = s.flags & CLOCKPAGE_SEGMENT_HOST_IN_SMEAR;
+  value.flags = static_cast<uint8_t>(
+      (overdue ? CLOCKPAGE_TIME_OVERDUE : 0) | (tai_known ? CLOCKPAGE_TIME_TAI_KNOWN : 0) |
+      (twice ? CLOCKPAGE_TIME_AMBIGUOUS : 0) | (host_in_smear ? CLOCKPAGE_TIME_HOST_IN_SMEAR : 0));
   return value;
 }
 

@@ -46,7 +46,8 @@ clockpage_segment random_segment(std::mt19937_64& random, uint8_t shift) {
   }
   if (random() % 4 == 0) s.utc_bound_ns = random() % 2 ? CLOCKPAGE_BOUND_UNKNOWN : random();
   if (random() % 4 == 0) s.local_bound_growth_frac = random();
-  s.flags = random() % 4 ? CLOCKPAGE_SEGMENT_TAI_KNOWN : 0;
+  s.flags = (random() % 4 ? CLOCKPAGE_SEGMENT_TAI_KNOWN : 0) |
+            (random() % 4 ? 0 : CLOCKPAGE_SEGMENT_HOST_IN_SMEAR);
   s.status = static_cast<uint8_t>(random() % 7);
   s.reason = static_cast<uint8_t>(random() % 7);
   return s;
@@ -54,7 +55,7 @@ clockpage_segment random_segment(std::mt19937_64& random, uint8_t shift) {
 
 TEST(ValueOfTest, IsWhatTheReaderGivesBitForBit) {
   std::mt19937_64 random(seed_of_this_test());
-  uint64_t compared = 0;
+  uint64_t compared = 0, ambiguous = 0;
   for (unsigned round = 0; round < 20'000; round++) {
     const auto shift = static_cast<uint8_t>(random() % 3 ? 0 : random() % 33);
     TestPage page(shift, kHz);
@@ -83,9 +84,11 @@ TEST(ValueOfTest, IsWhatTheReaderGivesBitForBit) {
       ASSERT_EQ(read, *value) << "round " << round << " clock " << clock << " delta " << past
                               << ": reader " << read.ns << ", function " << value->ns;
       compared++;
+      ambiguous += (time.flags & CLOCKPAGE_TIME_AMBIGUOUS) != 0;
     }
   }
   EXPECT_GT(compared, 80'000u);
+  EXPECT_GT(ambiguous, 100u);
 }
 
 // Ten segments; every third a bridge, the seventh a step of REALTIME by a second.

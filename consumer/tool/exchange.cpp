@@ -191,6 +191,8 @@ class Participant {
 
 Order order_of(const Reading& received, const Reading& own) {
   if (received.epoch != own.epoch) return Order::kOtherEpoch;
+  // Within the two seconds that read the same REALTIME orders nothing.
+  if (received.flags & own.flags & CLOCKPAGE_TIME_AMBIGUOUS) return Order::kOtherEpoch;
   const int64_t allowed = received.format == own.format ? 0 : 2;
   if (own.ns >= received.ns - allowed) return Order::kInOrder;
   const bool overdue = (received.flags | own.flags) & CLOCKPAGE_TIME_OVERDUE;

@@ -48,6 +48,14 @@ TEST(OrderTest, DoesNotCompareAcrossEpochs) {
   EXPECT_EQ(order_of(reading_at(100), stepped), Order::kOtherEpoch);
 }
 
+TEST(OrderTest, DoesNotCompareTwoReadingsOfASecondThatIsReadTwice) {
+  const Reading first = reading_at(100, kUnscaled, CLOCKPAGE_TIME_AMBIGUOUS);
+  const Reading again = reading_at(50, kUnscaled, CLOCKPAGE_TIME_AMBIGUOUS);
+  EXPECT_EQ(order_of(first, again), Order::kOtherEpoch);
+  EXPECT_EQ(order_of(first, reading_at(50)), Order::kBackward);
+  EXPECT_EQ(order_of(reading_at(100), again), Order::kBackward);
+}
+
 TEST(CountExchangeTest, CountsEachKindAndKeepsTheFirstOffences) {
   ExchangeTally tally;
   count_exchange(tally, 1, reading_at(100), reading_at(101));

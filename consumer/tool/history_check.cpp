@@ -378,12 +378,8 @@ void Check::check_order(Process& process, const HistoryReading& r) {
                                difference(past.scaled().counter, scaled)),
                    {load(past.scaled()), r});
   const auto clock = static_cast<unsigned>(clock_slot(r.clock));
-  // REALTIME may go back at a leap second, in one epoch.
-  const ClockFunction& f = *by_format_[r.format];
-  const size_t i = f.last_begun(r.counter, process.hint[r.format]);
-  const bool leaps = r.clock == CLOCKPAGE_REALTIME && i != ClockFunction::kNone &&
-                     f.at(i).leap_start_ns != CLOCKPAGE_NO_LEAP;
-  const bool ordered = leased(r) && !leaps;
+  // REALTIME goes back at an inserted leap second, in one epoch: between readings that say so.
+  const bool ordered = leased(r) && !(r.flags & CLOCKPAGE_TIME_AMBIGUOUS);
   for (unsigned format = 0; ordered && format < CausalPast::kFormats; format++) {
     const PastReading& earlier = past.value(clock, format);
     const int64_t allowed = format == r.format ? 0 : 2;

@@ -46,6 +46,7 @@ struct History {
   std::vector<std::vector<HistoryReading>> readings;
   uint64_t dropped = 0;
   bool two_formats = false;
+  uint8_t clock = CLOCKPAGE_MONOTONIC;  // that is read
 
   History() {
     clockpage_segment s = MakeSegment(100, kStart, kStart + kLength, kHz);
@@ -70,7 +71,7 @@ struct History {
     if (readings.size() <= process) readings.resize(process + 1);
     const uint64_t covering = 100 + (counter - kStart) / kLength;
     const clockpage_segment& s = segments.at((overdue ? index : covering) - 100).segment;
-    const auto value = value_of(page(0), s, CLOCKPAGE_MONOTONIC, counter, overdue);
+    const auto value = value_of(page(0), s, clock, counter, overdue);
     HistoryReading r = {};
     r.counter = counter;
     r.ns = value->ns;
@@ -81,7 +82,7 @@ struct History {
     r.status = value->status;
     r.reason = value->reason;
     r.index = index;
-    r.clock = CLOCKPAGE_MONOTONIC;
+    r.clock = clock;
     r.process = static_cast<uint16_t>(process);
     r.sequence = static_cast<uint32_t>(readings[process].size());
     return readings[process].emplace_back(r);
@@ -221,6 +222,26 @@ TEST(HistoryCheckTest, AllowsTwoNanosecondsAcrossFormats) {
     h.read(0, at(101, 50), 102).format = CLOCKPAGE_FORMAT_SCALED;
     EXPECT_EQ(h.check().offences_by_rule.count("order"), back > 2 ? 1u : 0u);
   }
+}
+
+// Every segment knows of the leap second that is inserted in the middle of number 103.
+TEST(HistoryCheckTest, RealtimeMayGoBackAtALeapSecondThatItsReadingsSpeakOf) {
+  History h;
+  const clockpage_segment& leaping = h.segments[3].segment;
+  const auto leap_ns = static_cast<int64_t>(
+      leaping.tai_ns + clockpage_mul_frac(kLength / 2, leaping.tai_period_frac));
+  for (HistorySegment& s : h.segments) {
+    s.segment.leap_start_ns = s.segment.leap_end_ns = leap_ns;
+    s.segment.utc_offset_after_ns = s.segment.utc_offset_ns + 1'000'000'000;
+  }
+  h.clock = CLOCKPAGE_REALTIME;
+  const HistoryReading before = h.read(0, at(103, kLength / 2 - 100), 103);
+  const HistoryReading after = h.read(0, at(103, kLength / 2 + 100), 103);
+  EXPECT_EQ(before.ns - after.ns, 999'999'900);
+  HistoryReport report = h.check();
+  EXPECT_EQ(report.offences, 0u) << report.first[0].text;
+  for (HistoryReading& r : h.readings[0]) r.flags &= ~CLOCKPAGE_TIME_AMBIGUOUS & 0xff;
+  EXPECT_EQ(h.rules(), "order status");
 }
 
 TEST(HistoryCheckTest, AnOverdueReadingExtendsTheSegmentThatWasTheNewest) {

@@ -101,7 +101,9 @@ UtcOffset smeared_offset(const UtcOffset& before, std::int64_t tai, std::int64_t
   const bool to_come = unsmeared.leaps() && tai < unsmeared.start_ns;
   const std::int64_t base = unsmeared.at(tai);
   const bool moving = old.leaps() && tai >= old.start_ns && tai < old.end_ns;
-  if (moving && old.after_ns == base) return old;
+  // One that begins with or after the leap second may still be a second ahead.
+  const bool about_to = old.leaps() && tai < old.start_ns && tai >= old.start_ns - kLeapGraceNs;
+  if ((moving || about_to) && old.after_ns == base) return old;
   if (moving && to_come && old.after_ns == unsmeared.after_ns && old.end_ns >= unsmeared.start_ns)
     return old;
   // Where a smear is broken off: the formats' lines may be a nanosecond apart here, and of the

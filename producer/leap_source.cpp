@@ -39,7 +39,7 @@ void LeapSource::choose_offset(const Observation& o, std::int64_t realtime_ns) n
   known_.tai_offset_ns = o.tai_minus_realtime_ns;
   if (config_.table)
     known_.table_offset_s = config_.table->tai_minus_utc_s(floor_div(realtime_ns, kNsPerSecond));
-  const bool smeared = config_.host_smear.length_s != 0;
+  const bool smeared = config_.host_smear != kNoSmear;
   // Whoever smears the kernel's clock has kept leap seconds from it: what it says of TAI is void.
   if (o.tai_known && !smeared) {
     known_.tai_known = true;
@@ -68,7 +68,7 @@ void LeapSource::choose_offset(const Observation& o, std::int64_t realtime_ns) n
 std::int64_t LeapSource::table_offset_ns(const Observation& o,
                                          std::int64_t realtime_ns) const noexcept {
   const std::int64_t by_date = *known_.table_offset_s * kNsPerSecond;
-  if (!tai_minus_monotonic_ns_) return by_date;
+  if (!tai_minus_monotonic_ns_ || config_.host_smear != kNoSmear) return by_date;
   for (const LeapSecond& leap : config_.table->leaps()) {
     if (!is_near(leap, realtime_ns)) continue;
     const auto error = [&](std::int64_t offset_s) {
@@ -105,7 +105,7 @@ std::optional<LeapSecond> LeapSource::next(const Observation& o,
   const std::int64_t day = floor_div(utc_s, kDay) * kDay;
   // Just after midnight: one that is due, and not taken yet.
   const bool overdue = utc_s - day < kLeapGraceNs / kNsPerSecond;
-  if (o.pending_leap == 0 || overdue || config_.host_smear.length_s != 0) return by_table;
+  if (o.pending_leap == 0 || overdue || config_.host_smear != kNoSmear) return by_table;
   const LeapSecond by_kernel{day + kDay, offset_s, offset_s + o.pending_leap};
   return by_table && by_table->utc_s < by_kernel.utc_s ? by_table : by_kernel;
 }
@@ -126,7 +126,9 @@ std::optional<LeapSecond> LeapSource::host_smear_at(std::int64_t realtime_ns) co
   const Smear& smear = config_.host_smear;
   for (const LeapSecond& leap : config_.table->leaps()) {
     const std::int64_t start = (leap.utc_s + smear.start_s) * kNsPerSecond;
-    if (realtime_ns >= start && realtime_ns < start + smear.length_s * kNsPerSecond) return leap;
+    if (realtime_ns >= start - kHostSmearAheadNs &&
+        realtime_ns < start + smear.length_s * kNsPerSecond)
+      return leap;
   }
   return std::nullopt;
 }

@@ -28,7 +28,8 @@ struct UtcKnowledge {
   std::uint32_t tai_source = 0;        // CLOCKPAGE_SEGMENT_TAI_*; 0: not known
   std::optional<LeapSecond> next;      // the next one to come, in terms of tai_offset_ns
   std::optional<LeapSecond> previous;  // the last one that is past, likewise
-  // The one whose smear the source is in. Until its end tai_offset_ns is the one before it.
+  // The one whose smear the source is in, or will be in a second, so that segments planned before
+  // its beginning have it. Until its end tai_offset_ns is the one before it.
   std::optional<LeapSecond> host_in_smear_of;
   std::optional<std::int64_t> table_offset_s;  // TAI - UTC by the table
 };
@@ -36,6 +37,7 @@ struct UtcKnowledge {
 // A leap second is waited for, and its traces are believed, for so long before and after it: the
 // kernel takes it at the tick after, a daemon that steps the clock itself a little later.
 inline constexpr std::int64_t kLeapGraceNs = 2 * kNsPerSecond;
+inline constexpr std::int64_t kHostSmearAheadNs = kNsPerSecond;
 
 class LeapSource {
  public:

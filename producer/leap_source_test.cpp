@@ -147,10 +147,10 @@ TEST_F(LeapSourceTest, OfASmearedHostOnlyTheTableIsBelievedAndInTheSmearTaiIsUnk
   LeapConfig config = with_table();
   config.host_smear = kNoonSmear;
   LeapSource source(config);
-  source.observe(at(k2016 - 43'201, 0, 36));
+  source.observe(at(k2016 - 43'202, 0, 36));
   EXPECT_TRUE(source.known().tai_known);
   EXPECT_EQ(source.known().tai_source, CLOCKPAGE_SEGMENT_TAI_TABLE);
-  for (const std::int64_t into : {-43'200, -1, 0, 43'199}) {
+  for (const std::int64_t into : {-43'201, -43'200, -1, 0, 43'199}) {
     source.observe(at(k2016 + into, 0, 36));
     EXPECT_FALSE(source.known().tai_known) << into;
     EXPECT_EQ(source.known().host_in_smear_of, (LeapSecond{k2016, 36, 37})) << into;

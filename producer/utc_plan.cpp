@@ -70,8 +70,8 @@ UtcOffset unsmeared_offset(const UtcOffset& before, std::int64_t tai, const UtcK
 
 UtcOffset regular_offset(std::int64_t tai, const UtcOffset& unsmeared, const UtcKnowledge& known,
                          const LeapConfig& config) noexcept {
-  if (config.smear.length_s == 0) return unsmeared;
-  if (config.host_smear.length_s != 0) return constant_offset(known.tai_offset_ns);
+  if (config.smear == kNoSmear) return unsmeared;
+  if (config.host_smear != kNoSmear) return constant_offset(known.tai_offset_ns);
   const std::int64_t base = unsmeared.at(tai);
   const bool to_come = unsmeared.leaps() && tai < unsmeared.start_ns;
   const UtcOffset coming = to_come ? leap_offset(leap_of(unsmeared), config.smear) : UtcOffset{};
@@ -87,7 +87,7 @@ UtcOffset smeared_offset(const UtcOffset& before, std::int64_t tai, std::int64_t
                          const UtcOffset& unsmeared, UtcChange change, const UtcKnowledge& known,
                          const LeapConfig& config) noexcept {
   const Smear& smear = config.smear;
-  if (smear.length_s == 0 || config.host_smear.length_s != 0 || change == UtcChange::set)
+  if (smear == kNoSmear || config.host_smear != kNoSmear || change == UtcChange::set)
     return regular_offset(tai, unsmeared, known, config);
   UtcOffset old = before;
   if (change == UtcChange::rebased) {

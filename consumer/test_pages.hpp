@@ -202,6 +202,8 @@ inline void region_image::fill_page(unsigned number) {
   p.counter_kind = this_counter_kind;
   p.format = scaled ? CLOCKPAGE_FORMAT_SCALED : CLOCKPAGE_FORMAT_UNSCALED;
   p.smear = number % 2;
+  p.smear_start_s = number % 2 != 0 ? -43200 : 0;
+  p.smear_length_s = number % 2 != 0 ? 86400 : 0;
   p.delta_shift = scaled ? 1 : 0;
   p.segment_count = CLOCKPAGE_SEGMENT_COUNT;
   p.segment_size = CLOCKPAGE_SEGMENT_SIZE;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "open_error.hpp"
+#include "smear.hpp"
 
 namespace clockpage::detail {
 namespace {
@@ -137,6 +138,47 @@ bool newest_is_there(const std::uint64_t* index, const Slots& slots, std::size_t
   return false;
 }
 
+// Kind, start and length as the page has them. In ABI 1.0 the last two were reserved, and zero.
+Smear smear_words(const clockpage_data_page& p) {
+  return {CLOCKPAGE_LOAD(p.smear), CLOCKPAGE_LOAD(p.smear_start_s),
+          CLOCKPAGE_LOAD(p.smear_length_s)};
+}
+
+bool smear_agrees(const Smear& smear, bool abi_1_0) {
+  if (abi_1_0)  // it had no words for what a linear smear needs
+    return smear.kind != CLOCKPAGE_SMEAR_LINEAR && smear.start_s == 0 && smear.length_s == 0;
+  switch (smear.kind) {
+    case CLOCKPAGE_SMEAR_NONE:
+      return smear == kNoSmear;
+    case CLOCKPAGE_SMEAR_NOON:
+      return smear == kNoonSmear;
+    case CLOCKPAGE_SMEAR_UTC_SLS:
+      return smear == kUtcSls;
+    default:
+      return smear.length_s >= kMinSmearLength && smear.length_s <= kMaxSmearLength &&
+             smear.start_s <= 0 && smear.start_s >= -static_cast<std::int64_t>(smear.length_s);
+  }
+}
+
+int check_smear(const clockpage_data_page& p, const clockpage_data_page_entry& entry, unsigned i,
+                clockpage_open_error* error) {
+  const Smear smear = smear_words(p);
+  if (smear.kind > CLOCKPAGE_SMEAR_LINEAR ||
+      (entry.smear == 0 && smear.kind != CLOCKPAGE_SMEAR_NONE)) {
+    return refuse(error, CLOCKPAGE_E_LAYOUT, "data page %u: smear is %u, the directory's %u", i,
+                  unsigned{smear.kind}, unsigned{entry.smear});
+  }
+  const bool abi_1_0 = CLOCKPAGE_LOAD(p.abi_minor) == 0;
+  if (!smear_agrees(smear, abi_1_0)) {
+    return refuse(error, CLOCKPAGE_E_LAYOUT,
+                  "data page %u: smear %u does not begin at %" PRId32 " s and last %" PRIu32
+                  " s in ABI 1.%u",
+                  i, unsigned{smear.kind}, smear.start_s, smear.length_s,
+                  unsigned{CLOCKPAGE_LOAD(p.abi_minor)});
+  }
+  return CLOCKPAGE_OK;
+}
+
 int check_data_page(const clockpage_data_page& p, const clockpage_directory_page& d, unsigned i,
                     clockpage_open_error* error) {
   const clockpage_data_page_entry& entry = d.data_page[i];
@@ -147,10 +189,8 @@ int check_data_page(const clockpage_data_page& p, const clockpage_directory_page
     return refuse(error, CLOCKPAGE_E_LAYOUT, "data page %u: format is %u, the directory's %u", i,
                   unsigned{p.format}, unsigned{entry.format});
   }
-  if (p.smear > CLOCKPAGE_SMEAR_LINEAR || (entry.smear == 0 && p.smear != CLOCKPAGE_SMEAR_NONE)) {
-    return refuse(error, CLOCKPAGE_E_LAYOUT, "data page %u: smear is %u, the directory's %u", i,
-                  unsigned{p.smear}, unsigned{entry.smear});
-  }
+  const int smear = check_smear(p, entry, i, error);
+  if (smear != CLOCKPAGE_OK) return smear;
   if (p.format == CLOCKPAGE_FORMAT_UNSCALED && (p.scale_ratio != 1 || p.scale_frac_bits != 0)) {
     return refuse(error, CLOCKPAGE_E_LAYOUT, "data page %u: an unscaled page has a scale_ratio", i);
   }
@@ -276,6 +316,19 @@ int read_view(const void* bytes, std::size_t length, const clockpage_directory_p
 }
 
 }  // namespace clockpage::detail
+
+int clockpage_smear_of(const clockpage_data_page* page, clockpage_smear* smear) {
+  using namespace clockpage;
+  if (page == nullptr || smear == nullptr) return CLOCKPAGE_E_ARGUMENT;
+  Smear words = detail::smear_words(*page);
+  const bool abi_1_0 = CLOCKPAGE_LOAD(page->abi_minor) == 0;
+  if (words.kind > CLOCKPAGE_SMEAR_LINEAR || !detail::smear_agrees(words, abi_1_0))
+    return CLOCKPAGE_E_LAYOUT;
+  if (abi_1_0 && words.kind == CLOCKPAGE_SMEAR_NOON) words = kNoonSmear;
+  if (abi_1_0 && words.kind == CLOCKPAGE_SMEAR_UTC_SLS) words = kUtcSls;
+  *smear = {words.kind, {}, words.start_s, words.length_s};
+  return CLOCKPAGE_OK;
+}
 
 int clockpage_validate_region(const void* bytes, size_t length, clockpage_open_error* error) {
   clockpage_directory_page directory;

@@ -72,6 +72,9 @@ void check_accepted(std::span<const std::byte> region) {
                                                CLOCKPAGE_PAGE_SIZE) == CLOCKPAGE_OK);
     CLOCKPAGE_FUZZ_CHECK(reader.page->generation == d.generation);
     CLOCKPAGE_FUZZ_CHECK(reader.page->format == entry.format);
+    clockpage_smear smear;
+    CLOCKPAGE_FUZZ_CHECK(clockpage_smear_of(reader.page, &smear) == CLOCKPAGE_OK);
+    CLOCKPAGE_FUZZ_CHECK((smear.kind == CLOCKPAGE_SMEAR_NONE) == (smear.length_s == 0));
     CLOCKPAGE_FUZZ_CHECK(
         reader.page->segment[reader.page->index % CLOCKPAGE_SEGMENT_COUNT].number ==
         reader.page->index);

@@ -40,6 +40,12 @@ int validate(const region_image& image, clockpage_open_error* error) {
   return clockpage_validate_region(image.bytes().data(), image.bytes().size(), error);
 }
 
+void set_smear(clockpage_data_page& page, const clockpage_smear& smear) {
+  page.smear = smear.kind;
+  page.smear_start_s = smear.start_s;
+  page.smear_length_s = smear.length_s;
+}
+
 TEST(ValidateRegionTest, AcceptsTheSyntheticRegion) {
   const region_image image;
   clockpage_open_error error;
@@ -182,6 +188,22 @@ INSTANTIATE_TEST_SUITE_P(
                       "data page 2: format is 0, the directory's 1"},
         region_damage{"smear_on_an_unsmeared_page", [](region_image& r) { r.page().smear = 1; },
                       CLOCKPAGE_E_LAYOUT, "data page 0: smear is 1, the directory's 0"},
+        region_damage{"start_of_no_smear", [](region_image& r) { r.page().smear_start_s = -1; },
+                      CLOCKPAGE_E_LAYOUT, "data page 0: smear 0 does not begin at -1 s"},
+        region_damage{"length_of_no_smear", [](region_image& r) { r.page(1).smear_length_s = 1; },
+                      CLOCKPAGE_E_LAYOUT, "data page 2: smear 0 does not begin at 0 s and last 1"},
+        region_damage{"start_of_the_noon_smear",
+                      [](region_image& r) { r.page(0, 1).smear_start_s++; }, CLOCKPAGE_E_LAYOUT,
+                      "data page 1: smear 1 does not begin at -43199 s"},
+        region_damage{"length_of_the_noon_smear",
+                      [](region_image& r) { r.page(1, 1).smear_length_s = 0; }, CLOCKPAGE_E_LAYOUT,
+                      "data page 3: smear 1 does not begin at -43200 s and last 0 s"},
+        region_damage{"kind_of_the_smear", [](region_image& r) { r.page(0, 1).smear = 2; },
+                      CLOCKPAGE_E_LAYOUT, "data page 1: smear 2 does not begin at -43200 s"},
+        region_damage{
+            "smear_parameters_in_abi_1_0", [](region_image& r) { r.page(0, 1).abi_minor = 0; },
+            CLOCKPAGE_E_LAYOUT,
+            "data page 1: smear 1 does not begin at -43200 s and last 86400 s in ABI 1.0"},
         region_damage{"smear_unknown", [](region_image& r) { r.page(0, 1).smear = 4; },
                       CLOCKPAGE_E_LAYOUT, "data page 1: smear is 4"},
         region_damage{"generation", [](region_image& r) { r.page(0, 1).generation--; },
@@ -192,8 +214,77 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(ValidateRegionTest, AcceptsASmearedPageThatDoesNotSmearYet) {
   region_image image;
-  image.page(CLOCKPAGE_FORMAT_UNSCALED, 1).smear = CLOCKPAGE_SMEAR_NONE;
+  set_smear(image.page(CLOCKPAGE_FORMAT_UNSCALED, 1), {CLOCKPAGE_SMEAR_NONE, {}, 0, 0});
   EXPECT_EQ(validate(image, nullptr), CLOCKPAGE_OK);
+}
+
+// Whole seconds on either side of each limit of a linear smear.
+TEST(ValidateRegionTest, AcceptsALinearSmearThatTouchesItsLeapSecondAndNoOther) {
+  const struct {
+    std::int32_t start_s;
+    std::uint32_t length_s;
+    bool good;
+  } cases[] = {{-100, 100, true},       {0, 100, true},          {-50, 100, true},
+               {-101, 100, false},      {1, 100, false},         {0, 99, false},
+               {-99, 99, false},        {0, 0, false},           {-1209600, 1209600, true},
+               {0, 1209600, true},      {0, 1209601, false},     {0, 0xffffffff, false},
+               {INT32_MIN, 100, false}, {INT32_MAX, 100, false}, {INT32_MIN, 0x80000000, false}};
+  for (const auto& c : cases) {
+    region_image image;
+    clockpage_data_page& page = image.page(CLOCKPAGE_FORMAT_SCALED, 1);
+    set_smear(page, {CLOCKPAGE_SMEAR_LINEAR, {}, c.start_s, c.length_s});
+    const int expected = c.good ? CLOCKPAGE_OK : CLOCKPAGE_E_LAYOUT;
+    clockpage_open_error error;
+    EXPECT_EQ(validate(image, &error), expected) << c.start_s << " " << c.length_s;
+    EXPECT_EQ(std::string(error.where).find("data page 3") == std::string::npos, c.good);
+    clockpage_smear smear{};
+    ASSERT_EQ(clockpage_smear_of(&page, &smear), expected);
+    EXPECT_EQ(smear.start_s, c.good ? c.start_s : 0);
+    EXPECT_EQ(smear.length_s, c.good ? c.length_s : 0u);
+  }
+}
+
+TEST(SmearOfTest, SaysWhichSmearAPageIsOn) {
+  region_image image;
+  clockpage_smear smear;
+  std::memset(&smear, 0xff, sizeof smear);
+  ASSERT_EQ(clockpage_smear_of(&image.page(), &smear), CLOCKPAGE_OK);
+  EXPECT_EQ(smear.kind, CLOCKPAGE_SMEAR_NONE);
+  EXPECT_EQ(smear.start_s, 0);
+  EXPECT_EQ(smear.length_s, 0u);
+  ASSERT_EQ(clockpage_smear_of(&image.page(0, 1), &smear), CLOCKPAGE_OK);
+  EXPECT_EQ(smear.kind, CLOCKPAGE_SMEAR_NOON);
+  EXPECT_EQ(smear.start_s, -43200);
+  EXPECT_EQ(smear.length_s, 86400u);
+  set_smear(image.page(0, 1), {CLOCKPAGE_SMEAR_UTC_SLS, {}, -1000, 1000});
+  ASSERT_EQ(clockpage_smear_of(&image.page(0, 1), &smear), CLOCKPAGE_OK);
+  EXPECT_EQ(smear.kind, CLOCKPAGE_SMEAR_UTC_SLS);
+}
+
+TEST(SmearOfTest, KnowsTheNamedSmearsOfAbi10WhereTheirParametersAreNotInThePage) {
+  region_image image;
+  clockpage_data_page& page = image.page(0, 1);
+  page.abi_minor = 0;
+  set_smear(page, {CLOCKPAGE_SMEAR_NOON, {}, 0, 0});
+  EXPECT_EQ(validate(image, nullptr), CLOCKPAGE_OK);
+  clockpage_smear smear{};
+  ASSERT_EQ(clockpage_smear_of(&page, &smear), CLOCKPAGE_OK);
+  EXPECT_EQ(smear.start_s, -43200);
+  EXPECT_EQ(smear.length_s, 86400u);
+  page.smear = CLOCKPAGE_SMEAR_LINEAR;  // whichever
+  EXPECT_EQ(validate(image, nullptr), CLOCKPAGE_E_LAYOUT);
+  EXPECT_EQ(clockpage_smear_of(&page, &smear), CLOCKPAGE_E_LAYOUT);
+}
+
+TEST(SmearOfTest, RefusesNullAndUnknownKindsAndLeavesTheResultAlone) {
+  region_image image;
+  clockpage_smear smear{7, {}, 8, 9};
+  EXPECT_EQ(clockpage_smear_of(nullptr, &smear), CLOCKPAGE_E_ARGUMENT);
+  EXPECT_EQ(clockpage_smear_of(&image.page(), nullptr), CLOCKPAGE_E_ARGUMENT);
+  image.page().smear = 200;
+  EXPECT_EQ(clockpage_smear_of(&image.page(), &smear), CLOCKPAGE_E_LAYOUT);
+  EXPECT_EQ(smear.kind, 7);
+  EXPECT_EQ(smear.start_s, 8);
 }
 
 TEST(ValidateRegionTest, AcceptsWhatALaterMinorVersionMayAdd) {

@@ -65,8 +65,10 @@ struct clockpage_open_options {
 	const char *view;      /* path of a view file; NULL: none */
 	uint32_t flags;        /* CLOCKPAGE_OPEN_* */
 	uint8_t format;        /* CLOCKPAGE_FORMAT_*; a view's own choice overrides it */
-	uint8_t smear;         /* 0: unsmeared, not zero: smeared; overridden likewise */
-	uint8_t reserved0[2];  /* zero */
+	/* 0: unsmeared, not zero: the smeared page, however the host smears (clockpage_smear_of
+	 * says how); overridden likewise. */
+	uint8_t smear;
+	uint8_t reserved0[2]; /* zero */
 };
 
 #define CLOCKPAGE_WHERE_SIZE 512
@@ -126,6 +128,23 @@ CLOCKPAGE_EXPORT const struct clockpage_directory_page *
 clockpage_directory_of(const struct clockpage_region *region);
 CLOCKPAGE_EXPORT const struct clockpage_data_page *
 clockpage_page_of(const struct clockpage_region *region, uint8_t format, uint8_t smear);
+
+/* Which smear the REALTIME of a data page is on. Two values of REALTIME are on one time scale only
+ * where all three are the same, and only then may they be compared or subtracted. */
+struct clockpage_smear {
+	uint8_t kind; /* CLOCKPAGE_SMEAR_*; NONE: UTC, also on a "smeared" page whose writer smears
+		       * nothing */
+	uint8_t reserved0[3];
+	int32_t start_s;   /* s of the smeared clock, from the midnight UTC that follows a leap */
+	uint32_t length_s; /* s of the smeared clock; 0: none */
+};
+
+/* Fills *smear from a data page (of clockpage_page_of, or clockpage_reader_of(...)->page). Constant
+ * as long as the page is. Returns 0, CLOCKPAGE_E_ARGUMENT (null), or CLOCKPAGE_E_LAYOUT where kind,
+ * start and length contradict each other: no page that clockpage_open accepts, unless it has been
+ * changed since. Thread-safe. */
+CLOCKPAGE_EXPORT int clockpage_smear_of(const struct clockpage_data_page *page,
+					struct clockpage_smear *smear);
 
 /* A static text for CLOCKPAGE_E_* (and CLOCKPAGE_OK); never NULL. */
 CLOCKPAGE_EXPORT const char *clockpage_strerror(int code);

@@ -437,6 +437,14 @@ Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan)
   } else {
     next.terms.utc = plan.smeared.offset;
     next.terms.leap_indicator = plan.smeared.leap_indicator;
+    // REALTIME is as uncertain as TAI, times its rate: it runs fast where a second is deleted.
+    const UtcOffset& utc = next.terms.utc;
+    const std::uint64_t faster = utc.after_ns < utc.before_ns ? utc.slope_frac : 0;
+    const auto wider = [faster](std::uint64_t value) {
+      return faster == 0 ? value : saturating_add(value, clockpage_mul_frac(value, faster) + 1);
+    };
+    next.terms.utc_bound_ns = wider(next.terms.utc_bound_ns);
+    utc_growth = wider(utc_growth);
   }
   next.terms.utc_bound_growth_frac = growth_per_tick(utc_growth, next.tai);
   next.terms.local_bound_growth_frac = growth_per_tick(plan.local_growth_frac, next.tai);

@@ -45,7 +45,7 @@ void ChangeReporter::report() {
   if (known_ && now.epoch != last_.epoch) report_step(now);
   if (!known_ || now.status != last_.status) say(options_, "status {}", status_name(now.status));
   if (!known_ || (now.flags & kTaiFlags) != (last_.flags & kTaiFlags)) report_tai(now, known);
-  report_leap(known);
+  report_leap(now, known);
   report_contradiction(known);
   last_ = now;
   known_ = true;
@@ -67,7 +67,7 @@ void ChangeReporter::report_tai(const Terms& now, const UtcKnowledge& known) con
                         publisher_.steering().leaps().config()));
 }
 
-void ChangeReporter::report_leap(const UtcKnowledge& known) {
+void ChangeReporter::report_leap(const Terms& now, const UtcKnowledge& known) {
   if (known.host_in_smear_of != host_in_smear_of_) {
     if (known.host_in_smear_of)
       say(options_, "the host's clock is being smeared: {}", leap_text(*known.host_in_smear_of));
@@ -78,6 +78,8 @@ void ChangeReporter::report_leap(const UtcKnowledge& known) {
     say(options_, "leap second: {}", leap_text(*known.next));
   } else if (known.previous && known.previous->utc_s == announced_->utc_s) {
     say(options_, "leap second: {}; it is past", leap_text(*announced_));
+  } else if (now.utc.leaps()) {
+    return;  // at its instant: the kernel no longer announces it, and takes it some ticks later
   } else if (!known.host_in_smear_of) {
     say(options_, "leap second: no longer to come: {}", leap_text(*announced_));
   }

@@ -19,7 +19,7 @@ class ChangeReporter {
 
   void report_step(const Terms& now) const;
   void report_tai(const Terms& now, const UtcKnowledge& known) const;
-  void report_leap(const UtcKnowledge& known);
+  void report_leap(const Terms& now, const UtcKnowledge& known);
   void report_contradiction(const UtcKnowledge& known);
 
   const Options& options_;

@@ -32,6 +32,7 @@ constexpr bool is_a_clock =
             std::is_same_v<decltype(Clock::now()), typename Clock::time_point>;
 
 static_assert(is_a_clock<realtime_clock, CLOCKPAGE_REALTIME, false>);
+static_assert(is_a_clock<smeared_clock, CLOCKPAGE_REALTIME, false>);
 static_assert(is_a_clock<tai_clock, CLOCKPAGE_TAI, false>);
 static_assert(is_a_clock<monotonic_clock, CLOCKPAGE_MONOTONIC, true>);
 static_assert(is_a_clock<monotonic_raw_clock, CLOCKPAGE_MONOTONIC_RAW, true>);
@@ -42,6 +43,15 @@ static_assert(!page_clock<std::chrono::system_clock>);
 static_assert(
     !std::is_convertible_v<realtime_clock::time_point, tai_clock::time_point> &&
     !std::is_constructible_v<monotonic_clock::time_point, monotonic_raw_clock::time_point>);
+
+static_assert(!std::is_constructible_v<realtime_clock::time_point, smeared_clock::time_point> &&
+              !std::is_constructible_v<smeared_clock::time_point, realtime_clock::time_point>);
+// A smeared time is not UTC: nothing makes a sys_time of it unasked.
+template <class Clock>
+concept has_to_sys = requires(typename Clock::time_point t) {
+  Clock::to_sys(t);
+};
+static_assert(has_to_sys<realtime_clock> && !has_to_sys<smeared_clock>);
 
 // A region has one owner.
 static_assert(!std::is_copy_constructible_v<region> && !std::is_copy_assignable_v<region> &&
@@ -157,12 +167,13 @@ class ReadingTest : public testing::Test {
   }
 };
 
-using clocks =
-    testing::Types<realtime_clock, tai_clock, monotonic_clock, monotonic_raw_clock, boottime_clock>;
+using clocks = testing::Types<realtime_clock, tai_clock, monotonic_clock, monotonic_raw_clock,
+                              boottime_clock, smeared_clock>;
 struct clock_name {
   template <class Clock>
   static std::string GetName(int) {
-    return "clock_" + std::to_string(Clock::id);
+    return (std::is_same_v<Clock, smeared_clock> ? "smeared_clock_" : "clock_") +
+           std::to_string(Clock::id);
   }
 };
 TYPED_TEST_SUITE(ReadingTest, clocks, clock_name);
@@ -199,10 +210,65 @@ TYPED_TEST(ReadingTest, GivesBoundsStatusAndWhatTheyRestOn) {
   EXPECT_EQ(t.epoch(), image.plan().epoch);
   EXPECT_EQ(t.counter(), counter);
   EXPECT_EQ(t.reason(), CLOCKPAGE_REASON_NONE);
-  EXPECT_EQ(t.leap_indicator(), CLOCKPAGE_LEAP_NONE);
-  EXPECT_EQ(t.smear(), CLOCKPAGE_SMEAR_NONE);
+  EXPECT_EQ(t.leap_indicator(), leap_state::none);
+  EXPECT_EQ(t.smear(), smear_kind::none);
+  EXPECT_FALSE(t.is_ambiguous());
+  EXPECT_FALSE(t.is_host_in_smear());
   ASSERT_TRUE(midpoint(t));
   EXPECT_EQ(*midpoint(t), t.value());
+}
+
+TYPED_TEST(ReadingTest, SaysWhereTheLeapSecondIs) {
+  region_image image;
+  clockpage_segment& s = region_image::segment(image.page());
+  s.leap_start_ns = s.leap_end_ns = static_cast<std::int64_t>(s.tai_ns) + 1000;
+  s.utc_offset_after_ns = s.utc_offset_ns + 1'000'000'000;
+  s.flags |= CLOCKPAGE_SEGMENT_HOST_IN_SMEAR;
+  const region r(image.reader());
+  const std::uint64_t leap = image.plan().newest_start + 2000;  // two ticks are a ns
+  const auto before = at_bounds<TypeParam>(r, leap - 1);
+  const auto after = at_bounds<TypeParam>(r, leap);
+  EXPECT_EQ(before.leap_indicator(), leap_state::pending_insertion);
+  EXPECT_EQ(after.leap_indicator(), leap_state::just_past);
+  EXPECT_EQ(before.is_ambiguous(), TypeParam::id == CLOCKPAGE_REALTIME);
+  EXPECT_EQ(after.is_ambiguous(), TypeParam::id == CLOCKPAGE_REALTIME);
+  EXPECT_TRUE(after.is_host_in_smear());
+}
+
+// On a smeared page REALTIME is another time scale; all other clocks are the same.
+TYPED_TEST(ReadingTest, DoesNotTakeASmearedPageForUtc) {
+  region_image image;
+  const region r(image.reader(CLOCKPAGE_FORMAT_UNSCALED, 1));
+  EXPECT_TRUE(r.is_smeared());
+  EXPECT_EQ(r.smear(), (smear_info{smear_kind::noon, -12h, 24h}));
+  const int code = std::is_same_v<TypeParam, realtime_clock> ? CLOCKPAGE_E_CLOCK : CLOCKPAGE_OK;
+  const std::uint64_t counter = image.plan().newest_start;
+  const std::array<std::uint64_t, 2> counters = {counter, counter + 1};
+  std::array<typename TypeParam::time_point, 2> times{};
+  EXPECT_EQ(now<TypeParam>(r).code(), code);
+  EXPECT_EQ(now_relaxed<TypeParam>(r).code(), code);
+  EXPECT_EQ(now_bounds<TypeParam>(r).code(), code);
+  EXPECT_EQ(at<TypeParam>(r, counter).code(), code);
+  EXPECT_EQ(at_bounds<TypeParam>(r, counter).code(), code);
+  EXPECT_EQ(at_bounds<TypeParam>(r, counter).smear(),
+            code == CLOCKPAGE_OK ? smear_kind::noon : smear_kind::none);
+  const conversion done = at<TypeParam>(r, counters, times);
+  EXPECT_EQ(done.code, code);
+  EXPECT_EQ(done.converted, code == CLOCKPAGE_OK ? 2u : 0u);
+  EXPECT_EQ(now_leased<TypeParam>(r, 0ns).code(),
+            code == CLOCKPAGE_OK ? CLOCKPAGE_E_OVERDUE : CLOCKPAGE_E_CLOCK);
+}
+
+TYPED_TEST(ReadingTest, ReadsTheSmearedPageOfAHostThatSmearsNothing) {
+  region_image image;
+  clockpage_data_page& page = image.page(CLOCKPAGE_FORMAT_UNSCALED, 1);
+  page.smear = CLOCKPAGE_SMEAR_NONE;
+  page.smear_start_s = 0;
+  page.smear_length_s = 0;
+  const region r(image.reader(CLOCKPAGE_FORMAT_UNSCALED, 1));
+  EXPECT_FALSE(r.is_smeared());
+  EXPECT_EQ(r.smear(), smear_info{});
+  EXPECT_TRUE(at<TypeParam>(r, image.plan().newest_start));
 }
 
 TYPED_TEST(ReadingTest, SaysSoAtTheLeasesEnd) {
@@ -348,6 +414,9 @@ TEST_F(RegionTest, PassesEveryOption) {
   options_.smeared = true;
   options_.format = CLOCKPAGE_FORMAT_SCALED;
   EXPECT_EQ(region(options_).reader().page->smear, 1);
+  EXPECT_TRUE(region(options_).is_smeared());
+  EXPECT_TRUE(now<smeared_clock>(region(options_)).code() == CLOCKPAGE_OK);
+  EXPECT_EQ(now<realtime_clock>(region(options_)).error(), errc::clock);
   EXPECT_EQ(region(options_).reader().page->format, CLOCKPAGE_FORMAT_SCALED);
   options_.view = "/nonexistent/view";
   clockpage_open_error error;
@@ -415,6 +484,10 @@ TEST_F(RegionTest, ServesTheClocksStaticNow) {
   const auto monotonic = *now<monotonic_clock>(default_region());
   EXPECT_LE(monotonic, monotonic_clock::now());
   EXPECT_NE(tai_clock::now().time_since_epoch(), 0ns);
+  const auto smeared = smeared_clock::now();
+  EXPECT_LE(smeared, smeared_clock::now());
+  EXPECT_TRUE(default_smeared_region().is_smeared());
+  EXPECT_FALSE(default_region().is_smeared());
   const auto raw = monotonic_raw_clock::now();
   EXPECT_LE(raw, monotonic_raw_clock::now());
   const auto boottime = boottime_clock::now();

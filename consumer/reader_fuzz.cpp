@@ -142,7 +142,7 @@ class StaticPage {
     CLOCKPAGE_FUZZ_CHECK(error != CLOCKPAGE_E_BUSY && error <= 0);
     counter_reads = 0;
     // 1 us: of a counter that no page makes faster than 16 GHz or so.
-    error = clockpage::now_leased<realtime_clock>(region_, std::chrono::microseconds(1)).code();
+    error = clockpage::now_leased<smeared_clock>(region_, std::chrono::microseconds(1)).code();
     CLOCKPAGE_FUZZ_CHECK(counter_reads <= 3 * (20 + 2));
     CLOCKPAGE_FUZZ_CHECK(error != CLOCKPAGE_E_BUSY && error <= 0);
     counter_step = kept;
@@ -278,7 +278,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     counter_now = counters.back() - 5000;
     read.read_leased(clock, 10'000);
   }
-  read.read_cpp<realtime_clock>(counters);
+  read.read_cpp<smeared_clock>(counters);
+  if (page.smear == CLOCKPAGE_SMEAR_NONE) read.read_cpp<realtime_clock>(counters);
   read.read_cpp<monotonic_clock>(counters);
   read.read_cpp<monotonic_raw_clock>(counters);
   read.read_cpp<boottime_clock>(counters);

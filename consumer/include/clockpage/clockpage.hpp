@@ -21,6 +21,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -37,9 +38,9 @@ struct open_options {
 	std::string directory{};
 	std::string view{};
 	std::uint8_t format = CLOCKPAGE_FORMAT_UNSCALED;
-	bool smeared = false;
-	bool guest = false;  // CLOCKPAGE_OPEN_GUEST
-	bool sealed = false; // CLOCKPAGE_OPEN_SEALED
+	bool smeared = false; // the smeared page: read smeared_clock, not realtime_clock
+	bool guest = false;   // CLOCKPAGE_OPEN_GUEST
+	bool sealed = false;  // CLOCKPAGE_OPEN_SEALED
 };
 
 namespace detail
@@ -74,8 +75,9 @@ class region
 
 	// Reads a page that the caller has mapped and validated (clockpage_reader_init) and
 	// that outlives this region, for instance a PCI BAR's.
-	explicit region(const clockpage_reader &reader) noexcept : reader_(reader)
+	explicit region(const clockpage_reader &reader) noexcept
 	{
+		select(reader);
 	}
 
 	// Never throws: an empty region and the error, or the region and a clear error.
@@ -84,7 +86,7 @@ class region
 		const clockpage_open_options c_options = c_form(options);
 		region opened{withdrawn_reader()};
 		if (clockpage_open(&c_options, &opened.handle_, &error) == CLOCKPAGE_OK)
-			opened.reader_ = *clockpage_reader_of(opened.handle_);
+			opened.select(*clockpage_reader_of(opened.handle_));
 		return opened;
 	}
 	static region open(const open_options &options, std::error_code &error) noexcept
@@ -104,13 +106,14 @@ class region
 		const clockpage_open_options c_options = c_form(options);
 		region opened{withdrawn_reader()};
 		if (clockpage_open_fd(fd, &c_options, &opened.handle_, &error) == CLOCKPAGE_OK)
-			opened.reader_ = *clockpage_reader_of(opened.handle_);
+			opened.select(*clockpage_reader_of(opened.handle_));
 		return opened;
 	}
 
 	region(region &&other) noexcept
 	    : handle_(std::exchange(other.handle_, nullptr)),
-	      reader_(std::exchange(other.reader_, withdrawn_reader()))
+	      reader_(std::exchange(other.reader_, withdrawn_reader())),
+	      is_smeared_(std::exchange(other.is_smeared_, false))
 	{
 	}
 	region &operator=(region &&other) noexcept
@@ -118,6 +121,7 @@ class region
 		region taken(std::move(other));
 		std::swap(handle_, taken.handle_);
 		std::swap(reader_, taken.reader_);
+		std::swap(is_smeared_, taken.is_smeared_);
 		return *this;
 	}
 	~region()
@@ -129,6 +133,22 @@ class region
 	explicit operator bool() const noexcept
 	{
 		return reader_.page != &detail::withdrawn_page;
+	}
+	// Whether REALTIME is smeared on the selected page. False, too, on the smeared page of a
+	// host that smears nothing.
+	bool is_smeared() const noexcept
+	{
+		return is_smeared_;
+	}
+	// How; nothing if the page's words contradict each other (see clockpage_smear_of).
+	std::optional<smear_info> smear() const noexcept
+	{
+		clockpage_smear words{};
+		if (clockpage_smear_of(reader_.page, &words) != CLOCKPAGE_OK)
+			return std::nullopt;
+		return smear_info{static_cast<smear_kind>(words.kind),
+				  std::chrono::seconds(words.start_s),
+				  std::chrono::seconds(words.length_s)};
 	}
 	// The C reader of the selected page.
 	const clockpage_reader &reader() const noexcept
@@ -159,6 +179,11 @@ class region
 		c_options.smear = options.smeared ? 1 : 0;
 		return c_options;
 	}
+	void select(const clockpage_reader &reader) noexcept
+	{
+		reader_ = reader;
+		is_smeared_ = CLOCKPAGE_LOAD(reader.page->smear) != CLOCKPAGE_SMEAR_NONE;
+	}
 	static clockpage_reader withdrawn_reader() noexcept
 	{
 		clockpage_reader reader{};
@@ -168,6 +193,7 @@ class region
 
 	clockpage_region *handle_ = nullptr;
 	clockpage_reader reader_ = withdrawn_reader();
+	bool is_smeared_ = false; // copied: as the page was when it was opened
 };
 
 // The region of open_options{}, opened on first use and never closed. Throws as region's
@@ -176,6 +202,17 @@ class region
 inline const region &default_region()
 {
 	static const region &instance = *new region; // outlives every thread's last reading
+	return instance;
+}
+
+// The same of open_options{.smeared = true}: the smeared page, however the host smears.
+inline const region &default_smeared_region()
+{
+	static const region &instance = *new region([] {
+		open_options options;
+		options.smeared = true;
+		return options;
+	}());
 	return instance;
 }
 
@@ -190,6 +227,16 @@ make_result(int code, std::int64_t ns) noexcept
 {
 	return {typename Clock::time_point{typename Clock::duration{ns}}, code};
 }
+
+// UTC is not to be read where there is another time scale. Settled before the counter is read; no
+// other clock pays for it.
+template <page_clock Clock>
+[[gnu::always_inline]] inline bool is_other_scale(const region &r) noexcept
+{
+	if constexpr (std::is_same_v<Clock, realtime_clock>)
+		return CLOCKPAGE_UNLIKELY(r.is_smeared());
+	return false;
+}
 } // namespace detail
 
 // The time now, ordered after earlier loads.
@@ -197,6 +244,8 @@ template <page_clock Clock>
 [[gnu::always_inline]] inline result<typename Clock::time_point> now(const region &r) noexcept
 {
 	std::int64_t ns = 0;
+	if (detail::is_other_scale<Clock>(r))
+		return detail::make_result<Clock>(CLOCKPAGE_E_CLOCK, ns);
 	const int code = clockpage_now(&r.reader(), Clock::id, &ns);
 	return detail::make_result<Clock>(code, ns);
 }
@@ -207,6 +256,8 @@ template <page_clock Clock>
 now_relaxed(const region &r) noexcept
 {
 	std::int64_t ns = 0;
+	if (detail::is_other_scale<Clock>(r))
+		return detail::make_result<Clock>(CLOCKPAGE_E_CLOCK, ns);
 	const int code = clockpage_now_relaxed(&r.reader(), Clock::id, &ns);
 	return detail::make_result<Clock>(code, ns);
 }
@@ -216,6 +267,8 @@ template <page_clock Clock>
 [[gnu::always_inline]] inline reading<Clock> now_bounds(const region &r) noexcept
 {
 	return reading<Clock>([&](clockpage_time *time) noexcept {
+		if (detail::is_other_scale<Clock>(r))
+			return CLOCKPAGE_E_CLOCK;
 		return clockpage_now_bounds(&r.reader(), Clock::id, time);
 	});
 }
@@ -227,6 +280,8 @@ template <page_clock Clock>
 								    std::uint64_t counter) noexcept
 {
 	std::int64_t ns = 0;
+	if (detail::is_other_scale<Clock>(r))
+		return detail::make_result<Clock>(CLOCKPAGE_E_CLOCK, ns);
 	const int code = clockpage_at(&r.reader(), Clock::id, counter, &ns);
 	return detail::make_result<Clock>(code, ns);
 }
@@ -236,6 +291,8 @@ template <page_clock Clock>
 						       std::uint64_t counter) noexcept
 {
 	return reading<Clock>([&](clockpage_time *time) noexcept {
+		if (detail::is_other_scale<Clock>(r))
+			return CLOCKPAGE_E_CLOCK;
 		return clockpage_at_bounds(&r.reader(), Clock::id, counter, time);
 	});
 }
@@ -266,7 +323,9 @@ conversion at(const region &r, std::span<const std::uint64_t> counters,
 	static_assert(std::is_standard_layout_v<time_point> &&
 		      sizeof(time_point) == sizeof(std::int64_t));
 	conversion done{0, CLOCKPAGE_E_ARGUMENT};
-	if (times.size() >= counters.size())
+	if (detail::is_other_scale<Clock>(r))
+		done.code = CLOCKPAGE_E_CLOCK;
+	else if (times.size() >= counters.size())
 		done.code = clockpage_at_many(
 			&r.reader(), Clock::id, counters.data(), counters.size(),
 			reinterpret_cast<std::int64_t *>(times.data()), &done.converted);
@@ -286,6 +345,8 @@ reading<Clock> now_leased(const region &r, std::chrono::nanoseconds limit) noexc
 	const std::uint64_t most = ~std::uint64_t{0};
 	const std::uint64_t limit_ticks = ticks > most ? most : static_cast<std::uint64_t>(ticks);
 	return reading<Clock>([&](clockpage_time *time) noexcept {
+		if (detail::is_other_scale<Clock>(r))
+			return CLOCKPAGE_E_CLOCK;
 		return clockpage_now_leased(&r.reader(), Clock::id, limit_ticks, time);
 	});
 }
@@ -294,6 +355,11 @@ template <class Clock, int Id, bool Steady>
 typename basic_clock<Clock, Id, Steady>::time_point basic_clock<Clock, Id, Steady>::now()
 {
 	return clockpage::now<Clock>(default_region()).value();
+}
+
+inline smeared_clock::time_point smeared_clock::now()
+{
+	return clockpage::now<smeared_clock>(default_smeared_region()).value();
 }
 
 } // namespace clockpage

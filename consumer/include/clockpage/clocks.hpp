@@ -68,8 +68,9 @@ inline std::error_code make_error_code(errc code) noexcept
 
 class region;
 const region &default_region();
+const region &default_smeared_region();
 
-// What the five clocks share. A time_point counts ns since the clock's epoch, rounded down.
+// What all clocks here share. A time_point counts ns since the clock's epoch, rounded down.
 //
 // now() reads default_region() and throws std::system_error (of error_category()) when that
 // cannot be opened or read. It says nothing about how good the time is: see now_bounds.
@@ -85,8 +86,9 @@ template <class Clock, int Id, bool Steady> struct basic_clock {
 	static time_point now();
 };
 
-// CLOCK_REALTIME: UTC (smeared or not, as the page) since 1970-01-01 00:00:00 UTC, leap
-// seconds not counted. It can be stepped.
+// CLOCK_REALTIME: UTC since 1970-01-01 00:00:00 UTC, leap seconds not counted: where one is
+// inserted, a second is read twice (reading::is_ambiguous). It can be stepped. Of a page that is
+// smeared, which is another time scale, reading it is errc::clock: read smeared_clock there.
 struct realtime_clock : basic_clock<realtime_clock, CLOCKPAGE_REALTIME, false> {
 	template <class Duration>
 	static constexpr std::chrono::sys_time<Duration>
@@ -100,6 +102,16 @@ struct realtime_clock : basic_clock<realtime_clock, CLOCKPAGE_REALTIME, false> {
 	{
 		return std::chrono::time_point<realtime_clock, Duration>{time.time_since_epoch()};
 	}
+};
+
+// CLOCK_REALTIME as the region's page smears it, or does not: region::smear() says how. Near a leap
+// second it is no UTC, and up to 1 s off, so there is no to_sys: it becomes a time of another clock
+// only by the hand of a caller who means it. Two of its values are on one time scale only if they
+// are of regions of which smear() is the same. It never goes backward within an epoch if it is
+// smeared.
+struct smeared_clock : basic_clock<smeared_clock, CLOCKPAGE_REALTIME, false> {
+	// As basic_clock's, of default_smeared_region().
+	static time_point now();
 };
 
 // CLOCK_TAI: TAI since 1970-01-01 00:00:00 TAI, as PTP counts. It can be stepped. Reading it
@@ -150,7 +162,7 @@ struct monotonic_raw_clock : basic_clock<monotonic_raw_clock, CLOCKPAGE_MONOTONI
 struct boottime_clock : basic_clock<boottime_clock, CLOCKPAGE_BOOTTIME, true> {
 };
 
-// One of the five.
+// One of the six.
 template <class Clock>
 concept page_clock = std::is_base_of_v<basic_clock<Clock, Clock::id, Clock::is_steady>, Clock>;
 
@@ -201,6 +213,32 @@ enum class clock_status : std::uint8_t {
 	synchronised = CLOCKPAGE_STATUS_SYNCHRONISED,
 	free_running = CLOCKPAGE_STATUS_FREE_RUNNING,
 	unreliable = CLOCKPAGE_STATUS_UNRELIABLE,
+};
+
+// Where the next or last leap second is, as seen from a reading (spec section 5.2). A page may pass
+// on other numbers.
+enum class leap_state : std::uint8_t {
+	none = CLOCKPAGE_LEAP_NONE,
+	pending_insertion = CLOCKPAGE_LEAP_PENDING_INSERTION, // perhaps months ahead
+	pending_deletion = CLOCKPAGE_LEAP_PENDING_DELETION,
+	in_smear = CLOCKPAGE_LEAP_IN_SMEAR,
+	just_past = CLOCKPAGE_LEAP_JUST_PAST,
+};
+
+// Which kind of smear. A page that no validation has seen may hold other numbers.
+enum class smear_kind : std::uint8_t {
+	none = CLOCKPAGE_SMEAR_NONE,       // UTC with leap seconds
+	noon = CLOCKPAGE_SMEAR_NOON,       // linear from noon to noon UTC
+	utc_sls = CLOCKPAGE_SMEAR_UTC_SLS, // linear over the last 1000 s before midnight UTC
+	linear = CLOCKPAGE_SMEAR_LINEAR,
+};
+
+// Which smear a page's REALTIME is on: equal ones are one time scale. Seconds of the smeared clock.
+struct smear_info {
+	smear_kind kind = smear_kind::none;
+	std::chrono::seconds start{};  // from the midnight UTC that follows a leap second
+	std::chrono::seconds length{}; // 0: none
+	bool operator==(const smear_info &) const = default;
 };
 
 // A reading with its uncertainty, or the error that there is none; after an error every
@@ -256,13 +294,26 @@ template <page_clock Clock> class [[nodiscard]] reading
 	{
 		return time_.reason;
 	}
-	std::uint8_t leap_indicator() const noexcept // CLOCKPAGE_LEAP_*
+	// As of value(), whatever the clock: right to the ns, even if the producer is long dead.
+	leap_state leap_indicator() const noexcept
 	{
-		return time_.leap_indicator;
+		return static_cast<leap_state>(time_.leap_indicator);
 	}
-	std::uint8_t smear() const noexcept // CLOCKPAGE_SMEAR_*
+	// The kind of the page's smear; region::smear() has its start and length as well.
+	smear_kind smear() const noexcept
 	{
-		return time_.smear;
+		return static_cast<smear_kind>(time_.smear);
+	}
+	// A value of REALTIME that is read twice, here and a second away, because a leap second is
+	// inserted. Never so on other clocks or in a smear.
+	bool is_ambiguous() const noexcept
+	{
+		return (time_.flags & CLOCKPAGE_TIME_AMBIGUOUS) != 0;
+	}
+	// The host's own clock is being smeared, so what this page has is computed back from it.
+	bool is_host_in_smear() const noexcept
+	{
+		return (time_.flags & CLOCKPAGE_TIME_HOST_IN_SMEAR) != 0;
 	}
 	std::uint32_t flags() const noexcept // CLOCKPAGE_TIME_*
 	{

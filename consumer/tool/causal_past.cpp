@@ -16,7 +16,7 @@ void CausalPast::keep_later(PastReading& kept, const PastReading& other) {
 void CausalPast::keep_larger(PastReading& kept, const PastReading& other) {
   if (!other.known) return;
   if (!kept.known || later(other.epoch, kept.epoch) ||
-      (other.epoch == kept.epoch && other.ns > kept.ns))
+      (other.epoch == kept.epoch && backward_by(other.ns, other.flags, kept.ns, kept.flags) > 0))
     kept = other;
 }
 

@@ -16,9 +16,11 @@ struct PastReading {
   int64_t ns = 0;
   uint64_t counter = 0;
   uint64_t epoch = 0;
+  uint8_t flags = 0;
 
   static PastReading of(const HistoryReading& reading) {
-    return {true, reading.process, reading.sequence, reading.ns, reading.counter, reading.epoch};
+    return {true,          reading.process, reading.sequence, reading.ns, reading.counter,
+            reading.epoch, reading.flags};
   }
 };
 

@@ -48,6 +48,18 @@ int64_t utc_offset(const clockpage_segment& s, int64_t tai) {
   return static_cast<int64_t>(insertion ? before + moved : before - moved);
 }
 
+// The end of section 5.2: whether REALTIME is read twice here, and which time it is.
+uint8_t ambiguity(const clockpage_segment& s, int64_t tai) {
+  if (s.leap_start_ns == CLOCKPAGE_NO_LEAP || s.leap_start_ns != s.leap_end_ns) return 0;
+  const int64_t change = signed_difference(static_cast<uint64_t>(s.utc_offset_after_ns),
+                                           static_cast<uint64_t>(s.utc_offset_ns));
+  const int64_t x =
+      signed_difference(static_cast<uint64_t>(tai), static_cast<uint64_t>(s.leap_start_ns));
+  if (change <= 0 || x < -change || x >= change) return 0;
+  const bool second = tai >= s.leap_start_ns;
+  return static_cast<uint8_t>(CLOCKPAGE_TIME_AMBIGUOUS | (second ? kHistorySecondTime : 0));
+}
+
 // Section 4, item 5.
 void add_bounds(FunctionValue& value, uint64_t bound, uint64_t growth, uint64_t ticks) {
   const Wide grown = Wide{bound} + (Wide{ticks} * growth >> 64) + 2;
@@ -118,16 +130,6 @@ std::optional<Finding> check_continuity(const HistoryPage& page, const clockpage
   return std::nullopt;
 }
 
-// Spec section 5.2: REALTIME at `tai` is also what it is a leap second away.
-bool is_read_twice(const clockpage_segment& s, int64_t tai) {
-  if (s.leap_start_ns == CLOCKPAGE_NO_LEAP || s.leap_start_ns != s.leap_end_ns) return false;
-  const auto change = static_cast<int64_t>(static_cast<uint64_t>(s.utc_offset_after_ns) -
-                                           static_cast<uint64_t>(s.utc_offset_ns));
-  const auto past =
-      static_cast<int64_t>(static_cast<uint64_t>(tai) - static_cast<uint64_t>(s.leap_start_ns));
-  return change > 0 && past >= -change && past < change;
-}
-
 }  // namespace
 
 std::optional<FunctionValue> value_of(const HistoryPage& page, const clockpage_segment& s,
@@ -154,11 +156,10 @@ std::optional<FunctionValue> value_of(const HistoryPage& page, const clockpage_s
   if (overdue && value.status != CLOCKPAGE_STATUS_UNRELIABLE)
     value.status = CLOCKPAGE_STATUS_FREE_RUNNING;
   value.reason = s.reason;
-  const bool twice = clock == CLOCKPAGE_REALTIME && is_read_twice(s, static_cast<int64_t>(line));
-  const bool host_in_smear = s.flags & CLOCKPAGE_SEGMENT_HOST_IN_SMEAR;
   value.flags = static_cast<uint8_t>(
       (overdue ? CLOCKPAGE_TIME_OVERDUE : 0) | (tai_known ? CLOCKPAGE_TIME_TAI_KNOWN : 0) |
-      (twice ? CLOCKPAGE_TIME_AMBIGUOUS : 0) | (host_in_smear ? CLOCKPAGE_TIME_HOST_IN_SMEAR : 0));
+      (s.flags & CLOCKPAGE_SEGMENT_HOST_IN_SMEAR ? CLOCKPAGE_TIME_HOST_IN_SMEAR : 0));
+  if (clock == CLOCKPAGE_REALTIME) value.flags |= ambiguity(s, static_cast<int64_t>(line));
   return value;
 }
 
@@ -259,7 +260,9 @@ std::vector<Finding> check_formats(const ClockFunction& unscaled, const ClockFun
     const clockpage_segment& s = scaled.at(j);
     const uint64_t end = scaled.image(u.lease_end);
     if (s.lease_end != end || s.epoch != u.epoch || s.flags != u.flags || s.status != u.status ||
-        s.reason != u.reason) {
+        s.reason != u.reason || s.utc_offset_ns != u.utc_offset_ns ||
+        s.leap_start_ns != u.leap_start_ns || s.leap_end_ns != u.leap_end_ns ||
+        s.utc_offset_after_ns != u.utc_offset_after_ns || s.leap_slope_frac != u.leap_slope_frac) {
       out.push_back(
           {"formats", fmt::format("segment {} is another one in the scaled page", u.number)});
       continue;

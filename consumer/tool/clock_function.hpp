@@ -21,7 +21,7 @@ struct FunctionValue {
   int64_t earliest_ns = 0;
   int64_t latest_ns = 0;
   uint64_t epoch = 0;
-  uint8_t flags = 0;   ///< CLOCKPAGE_TIME_*
+  uint8_t flags = 0;   ///< CLOCKPAGE_TIME_*, kHistorySecondTime
   uint8_t status = 0;  ///< CLOCKPAGE_STATUS_*
   uint8_t reason = 0;
 

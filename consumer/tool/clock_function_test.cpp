@@ -46,8 +46,8 @@ clockpage_segment random_segment(std::mt19937_64& random, uint8_t shift) {
   }
   if (random() % 4 == 0) s.utc_bound_ns = random() % 2 ? CLOCKPAGE_BOUND_UNKNOWN : random();
   if (random() % 4 == 0) s.local_bound_growth_frac = random();
-  s.flags = (random() % 4 ? CLOCKPAGE_SEGMENT_TAI_KNOWN : 0) |
-            (random() % 4 ? 0 : CLOCKPAGE_SEGMENT_HOST_IN_SMEAR);
+  s.flags = random() % 4 ? CLOCKPAGE_SEGMENT_TAI_KNOWN : 0;
+  if (random() % 4 == 0) s.flags |= CLOCKPAGE_SEGMENT_HOST_IN_SMEAR;
   s.status = static_cast<uint8_t>(random() % 7);
   s.reason = static_cast<uint8_t>(random() % 7);
   return s;
@@ -74,12 +74,8 @@ TEST(ValueOfTest, IsWhatTheReaderGivesBitForBit) {
       ASSERT_EQ(value.has_value(), error == CLOCKPAGE_OK)
           << "round " << round << " error " << error;
       if (error) continue;
-      const FunctionValue read = {time.ns,
-                                  time.earliest_ns,
-                                  time.latest_ns,
-                                  time.epoch,
-                                  static_cast<uint8_t>(time.flags),
-                                  time.status,
+      const FunctionValue read = {time.ns,    time.earliest_ns,    time.latest_ns,
+                                  time.epoch, history_flags(time), time.status,
                                   time.reason};
       ASSERT_EQ(read, *value) << "round " << round << " clock " << clock << " delta " << past
                               << ": reader " << read.ns << ", function " << value->ns;

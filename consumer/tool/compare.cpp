@@ -13,6 +13,7 @@
 #include "exit_code.hpp"
 #include "format.hpp"
 #include "kernel_side.hpp"
+#include "leap_lag.hpp"
 #include "number_option.hpp"
 #include "page.hpp"
 #include "run_control.hpp"
@@ -34,17 +35,19 @@ struct CompareOptions {
 };
 
 struct Comparison {
-  Histogram difference;    // page - kernel, ns, of all samples
-  Histogram window;        // ns; bracket only
-  uint64_t overdue = 0;    // samples past the page's lease: counted, and compared all the same
-  uint64_t busy = 0;       // readings that the page refused as busy
-  uint64_t errors = 0;     // readings that the page refused otherwise
-  int last_error = 0;      // of those
-  uint64_t no_kernel = 0;  // the kernel's side could not be read
-  uint64_t epochs = 0;     // changes of the page's epoch between samples
-  uint64_t bounded = 0;    // samples that the page had a bound for
-  uint64_t outside = 0;    // of those: the kernel's time was not within it, nor its own window
-  int64_t widest_ns = 0;   // of those: the widest bound, half-width
+  Histogram difference;     // page - kernel, ns, of all samples
+  Histogram window;         // ns; bracket only
+  uint64_t overdue = 0;     // samples past the page's lease: counted, and compared all the same
+  uint64_t busy = 0;        // readings that the page refused as busy
+  uint64_t errors = 0;      // readings that the page refused otherwise
+  int last_error = 0;       // of those
+  uint64_t no_kernel = 0;   // the kernel's side could not be read
+  uint64_t epochs = 0;      // changes of the page's epoch between samples
+  uint64_t leap_lag = 0;    // samples that differ by a leap second which the kernel had yet to take
+  int64_t leap_lag_ns = 0;  // of those: the longest after it
+  uint64_t bounded = 0;     // samples that the page had a bound for
+  uint64_t outside = 0;     // of those: the kernel's time was not within it, nor its own window
+  int64_t widest_ns = 0;    // of those: the widest bound, half-width
   double seconds = 0;
 };
 
@@ -69,6 +72,7 @@ class Comparer {
     if (time.flags & CLOCKPAGE_TIME_OVERDUE) result_.overdue++;
     if (result_.difference.count() && time.epoch != epoch_) result_.epochs++;
     epoch_ = time.epoch;
+    if (lags(time, *kernel)) return;
     result_.difference.add(time.ns - kernel->ns);
     if (time.latest_ns != INT64_MAX) count_bound(time, *kernel);
     if (!kernel_.exact())
@@ -76,6 +80,18 @@ class Comparer {
   }
 
  private:
+  // Apart from all others: they would be the largest difference, and are none of the page's.
+  bool lags(const clockpage_time& time, const KernelSample& kernel) {
+    constexpr int64_t kHalfASecond = 500'000'000;
+    const int64_t difference = time.ns - kernel.ns;
+    if (clock_ != CLOCKPAGE_REALTIME || std::abs(difference) < kHalfASecond) return false;
+    const auto since = leap_lag(page_.newest().segment, time.ns, difference);
+    if (!since) return false;
+    result_.leap_lag++;
+    result_.leap_lag_ns = std::max(result_.leap_lag_ns, *since);
+    return true;
+  }
+
   void count_bound(const clockpage_time& time, const KernelSample& kernel) {
     const int64_t unsure = page_.ticks_to_ns(static_cast<int64_t>(kernel.window_ticks)) / 2;
     result_.bounded++;
@@ -143,6 +159,10 @@ void print_text(const CompareOptions& options, const Page& page, const KernelSid
       result.last_error ? fmt::format(" (last: {})", clockpage_strerror(result.last_error)) : "",
       result.no_kernel);
   if (result.epochs) fmt::print("steps         the epoch changed {} times\n", result.epochs);
+  if (result.leap_lag)
+    fmt::print(
+        "leap second   {} samples, up to {} after it, before the kernel took it: not counted\n",
+        result.leap_lag, duration_text(result.leap_lag_ns));
   fmt::print("{}", histogram_text(difference));
 }
 
@@ -173,6 +193,8 @@ Json json_of(const CompareOptions& options, const Page& page, const KernelSide& 
   json["errors"] = result.errors;
   json["kernel_unread"] = result.no_kernel;
   json["epoch_changes"] = result.epochs;
+  json["leap_lag"] = result.leap_lag;
+  json["leap_lag_ns"] = result.leap_lag_ns;
   json["seconds"] = result.seconds;
   json["file"] = page.file();
   return json;

@@ -130,7 +130,7 @@ class Participant {
     reading.counter = time.counter;
     reading.epoch = time.epoch;
     reading.index = CLOCKPAGE_LOAD(page->index);
-    reading.flags = static_cast<uint8_t>(time.flags);
+    reading.flags = history_flags(time);
     reading.status = time.status;
     reading.reason = time.reason;
     reading.valid = true;
@@ -191,10 +191,9 @@ class Participant {
 
 Order order_of(const Reading& received, const Reading& own) {
   if (received.epoch != own.epoch) return Order::kOtherEpoch;
-  // Within the two seconds that read the same REALTIME orders nothing.
-  if (received.flags & own.flags & CLOCKPAGE_TIME_AMBIGUOUS) return Order::kOtherEpoch;
   const int64_t allowed = received.format == own.format ? 0 : 2;
-  if (own.ns >= received.ns - allowed) return Order::kInOrder;
+  if (backward_by(received.ns, received.flags, own.ns, own.flags) <= allowed)
+    return Order::kInOrder;
   const bool overdue = (received.flags | own.flags) & CLOCKPAGE_TIME_OVERDUE;
   return overdue ? Order::kOverdueBackward : Order::kBackward;
 }
@@ -210,10 +209,15 @@ void count_exchange(ExchangeTally& tally, uint64_t message, const Reading& recei
   }
   if (!((received.flags | own.flags) & CLOCKPAGE_TIME_OVERDUE)) {
     tally.leased++;
-    tally.least_step_ns = std::min(tally.least_step_ns, own.ns - received.ns);
+    tally.least_step_ns =
+        std::min(tally.least_step_ns, backward_by(own.ns, own.flags, received.ns, received.flags));
   }
-  if (order == Order::kInOrder) return;
-  const int64_t size = received.ns - own.ns;
+  const int64_t size = backward_by(received.ns, received.flags, own.ns, own.flags);
+  if (order == Order::kInOrder) {
+    const bool ambiguous = received.flags & own.flags & CLOCKPAGE_TIME_AMBIGUOUS;
+    if (ambiguous && ((received.flags ^ own.flags) & kHistorySecondTime)) tally.repeated++;
+    return;
+  }
   if (order == Order::kOverdueBackward) {
     tally.overdue_backward++;
     tally.largest_overdue_backward_ns = std::max(tally.largest_overdue_backward_ns, size);

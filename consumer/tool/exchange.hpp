@@ -23,7 +23,7 @@ struct Reading {
   uint64_t epoch = 0;
   uint64_t index = 0;  ///< the page's, right after the reading
   int16_t cpu = -1;    ///< -1: not pinned
-  uint8_t flags = 0;   ///< CLOCKPAGE_TIME_*
+  uint8_t flags = 0;   ///< CLOCKPAGE_TIME_*, kHistorySecondTime
   uint8_t clock = 0;   ///< CLOCKPAGE_REALTIME or CLOCKPAGE_MONOTONIC
   uint8_t format = 0;  ///< CLOCKPAGE_FORMAT_*
   uint8_t status = 0;  ///< CLOCKPAGE_STATUS_*
@@ -36,7 +36,9 @@ static_assert(sizeof(Reading) == 56, "a message is one cache line");
 enum class Order { kInOrder, kBackward, kOverdueBackward, kOtherEpoch };
 
 /// Reads of one format must not go backwards; across formats (rounded separately) the order holds
-/// for reads more than 2 ns apart. Both valid and of one clock.
+/// for reads more than 2 ns apart. The second that REALTIME counts twice at an inserted leap second
+/// (AMBIGUOUS on an unsmeared page, never on a smeared one) goes on after its first time. Both
+/// valid and of one clock.
 Order order_of(const Reading& received, const Reading& own);
 
 /// How `again`, evaluated at the counter value of `received` by another process, stands to it.
@@ -64,6 +66,7 @@ struct ExchangeTally {
   uint64_t backward = 0;          ///< both leased
   uint64_t overdue_backward = 0;  ///< at least one overdue
   uint64_t other_epoch = 0;       ///< not compared
+  uint64_t repeated = 0;          ///< in order: from a second's first time into its second time
   uint64_t busy = 0;              ///< refused readings: CLOCKPAGE_E_BUSY
   uint64_t errors = 0;            ///< refused readings: any other error
   int32_t last_error = 0;

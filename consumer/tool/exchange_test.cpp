@@ -48,12 +48,48 @@ TEST(OrderTest, DoesNotCompareAcrossEpochs) {
   EXPECT_EQ(order_of(reading_at(100), stepped), Order::kOtherEpoch);
 }
 
-TEST(OrderTest, DoesNotCompareTwoReadingsOfASecondThatIsReadTwice) {
-  const Reading first = reading_at(100, kUnscaled, CLOCKPAGE_TIME_AMBIGUOUS);
-  const Reading again = reading_at(50, kUnscaled, CLOCKPAGE_TIME_AMBIGUOUS);
-  EXPECT_EQ(order_of(first, again), Order::kOtherEpoch);
-  EXPECT_EQ(order_of(first, reading_at(50)), Order::kBackward);
-  EXPECT_EQ(order_of(reading_at(100), again), Order::kBackward);
+// Around an inserted leap second: 9 to 10 s is counted twice.
+Reading ambiguous(int64_t ns, bool second, uint8_t format = kUnscaled) {
+  return reading_at(
+      ns, format,
+      static_cast<uint8_t>(CLOCKPAGE_TIME_AMBIGUOUS | (second ? kHistorySecondTime : 0)));
+}
+
+TEST(OrderTest, LetsTheSecondTimeOfASecondFollowItsFirst) {
+  const Reading first = ambiguous(9'700'000'000, false);
+  const Reading second = ambiguous(9'200'000'000, true);
+  EXPECT_EQ(order_of(first, second), Order::kInOrder);
+  EXPECT_EQ(order_of(first, ambiguous(9'000'000'000, true)), Order::kInOrder);
+  EXPECT_EQ(order_of(reading_at(8'999'999'999), first), Order::kInOrder);
+  EXPECT_EQ(order_of(second, reading_at(10'000'000'000)), Order::kInOrder);
+}
+
+TEST(OrderTest, ForbidsWhatALeapSecondDoesNotExplain) {
+  const Reading first = ambiguous(9'700'000'000, false);
+  const Reading second = ambiguous(9'200'000'000, true);
+  EXPECT_EQ(order_of(second, first), Order::kBackward);  // though its ns are greater
+  EXPECT_EQ(order_of(second, ambiguous(9'199'999'999, true)), Order::kBackward);
+  EXPECT_EQ(order_of(first, ambiguous(9'699'999'999, false)), Order::kBackward);
+  EXPECT_EQ(order_of(first, reading_at(9'200'000'000)), Order::kBackward);  // a smeared page's
+  EXPECT_EQ(order_of(reading_at(10'000'000'000), second), Order::kBackward);
+  EXPECT_EQ(order_of(ambiguous(30'000'000'000, false), second), Order::kBackward);
+}
+
+// The two formats' TAI are up to 2 ns apart, so one may have leapt before the other.
+TEST(OrderTest, AllowsTwoNanosecondsBetweenFormatsAtTheLeapItself) {
+  const Reading leapt = ambiguous(9'000'000'000, true, kUnscaled);
+  EXPECT_EQ(order_of(leapt, ambiguous(9'999'999'998, false, kScaled)), Order::kInOrder);
+  EXPECT_EQ(order_of(leapt, ambiguous(9'999'999'997, false, kScaled)), Order::kBackward);
+  EXPECT_EQ(order_of(leapt, ambiguous(9'999'999'999, false, kUnscaled)), Order::kBackward);
+}
+
+TEST(CountExchangeTest, CountsTheSecondThatIsRepeated) {
+  ExchangeTally tally;
+  count_exchange(tally, 1, ambiguous(9'700'000'000, false), ambiguous(9'200'000'000, true));
+  count_exchange(tally, 2, ambiguous(9'200'000'000, true), ambiguous(9'300'000'000, true));
+  EXPECT_EQ(tally.repeated, 1u);
+  EXPECT_EQ(tally.backward, 0u);
+  EXPECT_EQ(tally.least_step_ns, 100'000'000);
 }
 
 TEST(CountExchangeTest, CountsEachKindAndKeepsTheFirstOffences) {

@@ -85,6 +85,35 @@ std::string revoked_words(uint64_t revoked) {
   }
 }
 
+std::string smear_text(const Smear& smear) {
+  if (smear.kind > CLOCKPAGE_SMEAR_LINEAR) return fmt::format("smear {}", smear.kind);
+  return smear_name(smear);
+}
+
+std::string leap_name(unsigned indicator) {
+  static constexpr std::array<std::string_view, 5> kNames = {
+      "none", "pending_insertion", "pending_deletion", "in_smear", "just_past"};
+  return indicator < kNames.size() ? std::string(kNames[indicator])
+                                   : fmt::format("leap_{}", indicator);
+}
+
+std::string leap_words(unsigned indicator) {
+  switch (indicator) {
+    case CLOCKPAGE_LEAP_NONE:
+      return "no leap second in sight";
+    case CLOCKPAGE_LEAP_PENDING_INSERTION:
+      return "a leap second will be inserted";
+    case CLOCKPAGE_LEAP_PENDING_DELETION:
+      return "a leap second will be deleted";
+    case CLOCKPAGE_LEAP_IN_SMEAR:
+      return "in the smear of a leap second";
+    case CLOCKPAGE_LEAP_JUST_PAST:
+      return "a leap second is just past";
+    default:
+      return fmt::format("leap indicator {}, which this version does not know", indicator);
+  }
+}
+
 std::string clock_text(int clock, int64_t ns) {
   constexpr int64_t kSecond = 1'000'000'000;
   if (clock != CLOCKPAGE_REALTIME && clock != CLOCKPAGE_TAI) {

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "smear.hpp"
+
 namespace clockpage::tool {
 
 inline constexpr std::array<int, 5> kClocks = {CLOCKPAGE_REALTIME, CLOCKPAGE_TAI,
@@ -28,6 +30,13 @@ std::string reason_name(unsigned reason);
 /// A clause for people: "the kernel says that its clock is not synchronised (STA_UNSYNC)".
 std::string reason_words(unsigned reason);
 std::string revoked_words(uint64_t revoked);
+
+/// "none", "noon", "utc-sls", "linear:-600:1200"; for numbers without a name "smear 7".
+std::string smear_text(const Smear& smear);
+/// One word for programs: "pending_insertion".
+std::string leap_name(unsigned indicator);
+/// A clause for people: "a leap second will be inserted".
+std::string leap_words(unsigned indicator);
 
 /// ISO 8601 for REALTIME ("...Z") and TAI ("... TAI"), seconds ("123.000000456 s") for the others.
 std::string clock_text(int clock, int64_t ns);

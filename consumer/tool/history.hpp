@@ -13,7 +13,7 @@
 // that is not named; unused bytes are zero.
 #pragma once
 
-#include <clockpage/abi.h>
+#include <clockpage/reader.h>
 
 #include <array>
 #include <bit>
@@ -90,6 +90,30 @@ enum HistoryKind : uint8_t {
   kHistoryRefused = 2,  ///< the page refused; only the links below have a meaning
 };
 
+/// In `flags` of a reading, with CLOCKPAGE_TIME_AMBIGUOUS: it is the second of the two instants at
+/// which REALTIME reads so, the inserted leap second itself.
+inline constexpr uint8_t kHistorySecondTime = 0x80;
+
+/// What `flags` of a reading is.
+inline uint8_t history_flags(const clockpage_time& time) {
+  const bool second = (time.flags & CLOCKPAGE_TIME_AMBIGUOUS) != 0 &&
+                      time.leap_indicator == CLOCKPAGE_LEAP_JUST_PAST;
+  return static_cast<uint8_t>(time.flags | (second ? kHistorySecondTime : 0));
+}
+
+/// How far `now` is behind `before`, ns; negative: ahead of it. At an inserted leap second, which
+/// REALTIME counts twice, the second time is behind the first by a second and yet after it.
+inline int64_t backward_by(int64_t before_ns, uint8_t before_flags, int64_t now_ns,
+                           uint8_t now_flags) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  const int64_t plain =
+      static_cast<int64_t>(static_cast<uint64_t>(before_ns) - static_cast<uint64_t>(now_ns));
+  if (!(before_flags & now_flags & CLOCKPAGE_TIME_AMBIGUOUS)) return plain;
+  if (plain > kSecond || plain < -kSecond) return plain;
+  return plain + ((before_flags & kHistorySecondTime) ? kSecond : 0) -
+         ((now_flags & kHistorySecondTime) ? kSecond : 0);
+}
+
 /// One reading.
 struct HistoryReading {
   uint64_t counter;  // of its page
@@ -107,7 +131,7 @@ struct HistoryReading {
   uint8_t kind;    // HistoryKind
   uint8_t clock;   // CLOCKPAGE_REALTIME and so on
   uint8_t format;  // CLOCKPAGE_FORMAT_*
-  uint8_t flags;   // CLOCKPAGE_TIME_*
+  uint8_t flags;   // CLOCKPAGE_TIME_*, kHistorySecondTime
   uint8_t status;  // CLOCKPAGE_STATUS_*
   uint8_t reason;  // CLOCKPAGE_REASON_*
   std::array<uint8_t, 2> reserved;

@@ -378,14 +378,14 @@ void Check::check_order(Process& process, const HistoryReading& r) {
                                difference(past.scaled().counter, scaled)),
                    {load(past.scaled()), r});
   const auto clock = static_cast<unsigned>(clock_slot(r.clock));
-  // REALTIME goes back at an inserted leap second, in one epoch: between readings that say so.
-  const bool ordered = leased(r) && !(r.flags & CLOCKPAGE_TIME_AMBIGUOUS);
+  const bool ordered = leased(r);
   for (unsigned format = 0; ordered && format < CausalPast::kFormats; format++) {
     const PastReading& earlier = past.value(clock, format);
     const int64_t allowed = format == r.format ? 0 : 2;
-    if (!earlier.known || earlier.epoch != r.epoch || r.ns >= earlier.ns - allowed) continue;
-    report_.offend("order", fmt::format("backward by {} ns", earlier.ns - r.ns),
-                   {load(earlier), r});
+    if (!earlier.known || earlier.epoch != r.epoch) continue;
+    const int64_t back = backward_by(earlier.ns, earlier.flags, r.ns, r.flags);
+    if (back <= allowed) continue;
+    report_.offend("order", fmt::format("backward by {} ns", back), {load(earlier), r});
   }
   // Where it lies, not where it says that it does: load() trusts it.
   HistoryReading placed = r;

@@ -153,6 +153,95 @@ History good() {
   return h;
 }
 
+// A leap second in the middle of segment 102, announced from the first on and taken out of 105; the
+// second goes on for longer than this history. `smear_ns`: it takes that long.
+History with_leap(int64_t change_s, int64_t smear_ns = 0) {
+  History h;
+  h.clock = CLOCKPAGE_REALTIME;
+  const clockpage_segment& s = h.segments[2].segment;
+  const int64_t leap = static_cast<int64_t>(s.tai_ns) + 500'000;
+  const int64_t change = change_s * 1'000'000'000;
+  const auto size = static_cast<uint64_t>(change < 0 ? -change : change);
+  for (HistorySegment& each : h.segments) {
+    each.segment.leap_start_ns = leap;
+    each.segment.leap_end_ns = leap + smear_ns;
+    each.segment.utc_offset_after_ns = each.segment.utc_offset_ns + change;
+    if (smear_ns) {
+      each.segment.leap_slope_frac = static_cast<uint64_t>(
+          (static_cast<unsigned __int128>(size) << 64) / static_cast<uint64_t>(smear_ns));
+    }
+  }
+  return h;
+}
+
+constexpr uint64_t kBefore = 999'000, kAfter = 1'001'000;  // ticks: 500 ns before and after it
+
+// One process hands on what it read before the leap, the other reads after it.
+History across_leap(History h) {
+  h.read(0, at(102, kBefore), 104).sent = 1;
+  h.read(1, at(102, kAfter), 104).received = 1;
+  h.readings[1][0].sent = 2;
+  h.read(0, at(103, 100), 104).received = 2;
+  return h;
+}
+
+TEST(HistoryCheckLeapTest, LetsRealtimeRepeatASecond) {
+  History h = across_leap(with_leap(+1));
+  ASSERT_LT(h.readings[1][0].ns, h.readings[0][0].ns - 900'000'000);
+  ASSERT_EQ(h.readings[1][0].flags & kHistorySecondTime, kHistorySecondTime);
+  EXPECT_EQ(h.rules(), "");
+}
+
+TEST(HistoryCheckLeapTest, LetsRealtimePassOverASecond) {
+  History h = across_leap(with_leap(-1));
+  ASSERT_GT(h.readings[1][0].ns, h.readings[0][0].ns + 900'000'000);
+  EXPECT_EQ(h.rules(), "");
+}
+
+TEST(HistoryCheckLeapTest, FindsOneNanosecondBackwardInTheSecondTime) {
+  History h = across_leap(with_leap(+1));
+  h.readings[0][1].ns = h.readings[1][0].ns - 1;
+  EXPECT_EQ(h.rules(), "order value");
+}
+
+TEST(HistoryCheckLeapTest, FindsARepetitionThatIsNotSaidToBeOne) {
+  History h = across_leap(with_leap(+1));
+  for (auto& list : h.readings)
+    for (HistoryReading& r : list)
+      r.flags = static_cast<uint8_t>(r.flags & ~(CLOCKPAGE_TIME_AMBIGUOUS | kHistorySecondTime));
+  EXPECT_EQ(h.rules(), "order status");
+}
+
+TEST(HistoryCheckLeapTest, FindsTheLeapThatIsTakenBack) {
+  History h = across_leap(with_leap(+1));
+  // Who has read the leap second then reads what was before it.
+  HistoryReading r = h.readings[0][0];
+  r.process = 1;
+  r.sequence = 1;
+  r.sent = 0;
+  h.readings[1].push_back(r);
+  EXPECT_EQ(h.rules(), "counter order");
+}
+
+TEST(HistoryCheckLeapTest, DoesNotLetASmearedClockGoBack) {
+  History h = across_leap(with_leap(+1, 1'100'000'000));
+  ASSERT_GE(h.readings[1][0].ns, h.readings[0][0].ns);
+  ASSERT_EQ(h.readings[1][0].flags & CLOCKPAGE_TIME_AMBIGUOUS, 0);
+  EXPECT_EQ(h.rules(), "");
+  h.readings[1][0].ns = h.readings[0][0].ns - 1;
+  EXPECT_EQ(h.rules(), "order value");
+}
+
+TEST(HistoryCheckLeapTest, WantsTheSameLeapInBothFormats) {
+  const History h = with_leap(+1);
+  std::vector<HistorySegment> other = h.segments;
+  HistoryPage scaled = h.page(CLOCKPAGE_FORMAT_SCALED);
+  const ClockFunction unscaled(h.page(0), h.segments);
+  EXPECT_TRUE(check_formats(unscaled, ClockFunction(scaled, other)).empty());
+  other[3].segment.leap_end_ns++;
+  ASSERT_FALSE(check_formats(unscaled, ClockFunction(scaled, other)).empty());
+}
+
 TEST(HistoryCheckTest, AcceptsWhatOneFunctionExplains) {
   const HistoryReport report = good().check();
   EXPECT_EQ(report.offences, 0u);
@@ -240,7 +329,8 @@ TEST(HistoryCheckTest, RealtimeMayGoBackAtALeapSecondThatItsReadingsSpeakOf) {
   EXPECT_EQ(before.ns - after.ns, 999'999'900);
   HistoryReport report = h.check();
   EXPECT_EQ(report.offences, 0u) << report.first[0].text;
-  for (HistoryReading& r : h.readings[0]) r.flags &= ~CLOCKPAGE_TIME_AMBIGUOUS & 0xff;
+  for (HistoryReading& r : h.readings[0])
+    r.flags &= ~(CLOCKPAGE_TIME_AMBIGUOUS | kHistorySecondTime) & 0xff;
   EXPECT_EQ(h.rules(), "order status");
 }
 

@@ -30,13 +30,14 @@ T copy_words(const T& shared) {
   return copy;
 }
 
-clockpage_reader reader_of(const clockpage_region* region, uint8_t format,
+clockpage_reader reader_of(const clockpage_region* region, uint8_t format, bool smeared,
                            const std::string& file) {
-  const clockpage_data_page* page = clockpage_page_of(region, format, 0);
+  const clockpage_data_page* page = clockpage_page_of(region, format, smeared ? 1 : 0);
   clockpage_reader reader = {};
   if (!page)
-    throw Failure(file, fmt::format("has no {} page",
-                                    format == CLOCKPAGE_FORMAT_SCALED ? "scaled" : "unscaled"));
+    throw Failure(file, fmt::format("has no {} {} page",
+                                    format == CLOCKPAGE_FORMAT_SCALED ? "scaled" : "unscaled",
+                                    smeared ? "smeared" : "unsmeared"));
   if (int error = clockpage_reader_init(&reader, page, CLOCKPAGE_PAGE_SIZE); error)
     throw Failure(file, clockpage_strerror(error));
   return reader;
@@ -44,7 +45,7 @@ clockpage_reader reader_of(const clockpage_region* region, uint8_t format,
 
 }  // namespace
 
-Page Page::open(const std::string& directory) {
+Page Page::open(const std::string& directory, bool smeared) {
   clockpage_open_options options = {};
   options.size = sizeof options;
   options.directory = directory.c_str();
@@ -58,11 +59,15 @@ Page Page::open(const std::string& directory) {
   page.file_ = directory + "/" CLOCKPAGE_REGION_FILE;
   page.sealed_ = clockpage_is_sealed(region) != 0;
   page.directory_ = clockpage_directory_of(region);
-  page.unscaled_ = reader_of(region, CLOCKPAGE_FORMAT_UNSCALED, page.file_);
-  page.scaled_ = reader_of(region, CLOCKPAGE_FORMAT_SCALED, page.file_);
-  page.scale_ratio_ = CLOCKPAGE_LOAD(page.scaled_.page->scale_ratio);
-  page.scale_frac_bits_ = CLOCKPAGE_LOAD(page.scaled_.page->scale_frac_bits);
-  page.frequency_hz_ = CLOCKPAGE_LOAD(page.unscaled_.page->counter_frequency_hz);
+  page.smeared_ = smeared;
+  unsigned i = 0;
+  for (const uint8_t format :
+       {uint8_t{CLOCKPAGE_FORMAT_UNSCALED}, uint8_t{CLOCKPAGE_FORMAT_SCALED}})
+    for (const bool is_smeared : {false, true})
+      page.readers_[i++] = reader_of(region, format, is_smeared, page.file_);
+  page.scale_ratio_ = CLOCKPAGE_LOAD(page.scaled().page->scale_ratio);
+  page.scale_frac_bits_ = CLOCKPAGE_LOAD(page.scaled().page->scale_frac_bits);
+  page.frequency_hz_ = CLOCKPAGE_LOAD(page.unscaled().page->counter_frequency_hz);
   return page;
 }
 
@@ -71,15 +76,22 @@ int64_t Page::ticks_to_ns(int64_t ticks) const {
   return std::llround(std::clamp(ns, -9.2e18, 9.2e18));
 }
 
-NewestSegment Page::newest() const {
+Smear Page::smear(bool smeared) const {
+  const clockpage_data_page& page = *reader(CLOCKPAGE_FORMAT_UNSCALED, smeared).page;
+  return {CLOCKPAGE_LOAD(page.smear), CLOCKPAGE_LOAD(page.smear_start_s),
+          CLOCKPAGE_LOAD(page.smear_length_s)};
+}
+
+NewestSegment Page::newest(bool smeared) const {
+  const clockpage_data_page& page = *reader(CLOCKPAGE_FORMAT_UNSCALED, smeared).page;
   NewestSegment newest;
   for (int attempt = 0; attempt < 1000; attempt++) {
-    newest.index = clockpage_load_index(&data().index);
+    newest.index = clockpage_load_index(&page.index);
     newest.counter = clockpage_counter_ordered();
-    newest.segment = copy_words(data().segment[newest.index % CLOCKPAGE_SEGMENT_COUNT]);
-    newest.revoked = CLOCKPAGE_LOAD(data().revoked);
+    newest.segment = copy_words(page.segment[newest.index % CLOCKPAGE_SEGMENT_COUNT]);
+    newest.revoked = CLOCKPAGE_LOAD(page.revoked);
     clockpage_fence_before_recheck();
-    if (CLOCKPAGE_LOAD(data().index) != newest.index) continue;
+    if (CLOCKPAGE_LOAD(page.index) != newest.index) continue;
     const auto margin = static_cast<int64_t>(newest.segment.lease_end - newest.counter);
     newest.lease_margin_ns = ticks_to_ns(margin);
     return newest;

@@ -3,9 +3,12 @@
 
 #include <clockpage/clockpage.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
+
+#include "smear.hpp"
 
 namespace clockpage::tool {
 
@@ -20,30 +23,41 @@ struct NewestSegment {
 };
 
 /// The region of one directory, mapped read-only: what every subcommand begins with. The time is
-/// read through the unsmeared pages. Constant once open: threads may share it.
+/// read through the unsmeared pages, or the smeared ones. Constant once open: threads may share it.
 class Page {
  public:
   /// Throws Failure with the library's line. From here on the process explains a file that is
   /// truncated while it is mapped, and exits 1.
-  static Page open(const std::string& directory);
+  static Page open(const std::string& directory, bool smeared = false);
 
   const std::string& file() const { return file_; }
   /// Nobody can truncate it under us.
   bool sealed() const { return sealed_; }
   const clockpage_directory_page& directory() const { return *directory_; }
-  const clockpage_reader& unscaled() const { return unscaled_; }
+  const clockpage_reader& unscaled() const { return reader(CLOCKPAGE_FORMAT_UNSCALED, smeared_); }
   /// Input: scaled_counter(). Not meant for `now` on a host.
-  const clockpage_reader& scaled() const { return scaled_; }
-  const clockpage_data_page& data() const { return *unscaled_.page; }
+  const clockpage_reader& scaled() const { return reader(CLOCKPAGE_FORMAT_SCALED, smeared_); }
+  const clockpage_data_page& data() const { return *unscaled().page; }
+  /// Each of the four.
+  const clockpage_reader& reader(uint8_t format, bool smeared) const {
+    return readers_[(format == CLOCKPAGE_FORMAT_SCALED ? 2U : 0U) + (smeared ? 1U : 0U)];
+  }
+  /// What the page says of its smear; of a hostile one any numbers.
+  Smear smear(bool smeared) const;
+  Smear smear() const { return smear(smeared_); }
 
   /// The scaled page's counter at this moment, ordered after earlier loads.
-  uint64_t scaled_counter() const {
-    return clockpage_scale_counter(clockpage_counter_ordered(), scale_ratio_, scale_frac_bits_);
+  uint64_t scaled_counter() const { return scaled_counter(clockpage_counter_ordered()); }
+  /// And at host counter value `counter`.
+  uint64_t scaled_counter(uint64_t counter) const {
+    return clockpage_scale_counter(counter, scale_ratio_, scale_frac_bits_);
   }
 
   /// Host counter ticks in ns, nominally; signed, saturates.
   int64_t ticks_to_ns(int64_t ticks) const;
-  NewestSegment newest() const;
+  NewestSegment newest() const { return newest(smeared_); }
+  /// Of the unscaled page that is smeared, or not.
+  NewestSegment newest(bool smeared) const;
   /// The producer's words about itself; not consistent with each other.
   clockpage_diagnostics diagnostics() const;
   /// Name of the time source, without padding; whatever is no printable ASCII becomes '?'.
@@ -61,8 +75,8 @@ class Page {
   std::string file_;
   bool sealed_ = false;
   const clockpage_directory_page* directory_ = nullptr;
-  clockpage_reader unscaled_ = {};
-  clockpage_reader scaled_ = {};
+  bool smeared_ = false;
+  std::array<clockpage_reader, CLOCKPAGE_DATA_PAGE_COUNT> readers_ = {};
   uint64_t scale_ratio_ = 1;
   uint8_t scale_frac_bits_ = 0;
   uint64_t frequency_hz_ = 1;

@@ -30,7 +30,7 @@ class Uncaptured {
     auto group() const { return std::tie(page, before, clock, epoch); }
   };
   void check_group(const std::vector<Loose>& readings, size_t begin, size_t end, uint64_t missing,
-                   HistoryReport& report);
+                   bool smeared, HistoryReport& report);
 
   std::vector<Loose> loose_;
   bool sorted_ = false;

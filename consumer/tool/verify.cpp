@@ -33,6 +33,7 @@ struct VerifyOptions {
   std::optional<double> for_seconds;
   std::optional<uint64_t> exchanges;
   unsigned processes = 2;
+  bool smeared = false;
   std::string record;  // file; empty: none
   uint64_t record_max = kDefaultRecordMax;
 };
@@ -102,7 +103,7 @@ void Verification::take_part(unsigned self) {
   try {
     const int cpu = cpus_.empty() ? -1 : pin_to(cpus_[self % cpus_.size()]);
     // Each process maps the region itself, as strangers would.
-    const Page page = Page::open(options_.common.directory);
+    const Page page = Page::open(options_.common.directory, options_.smeared);
     RecordLog<HistoryReading>* log = nullptr;
     if (recorder_) {
       recorder_->set_cpu(self, cpu);
@@ -191,6 +192,7 @@ Outcome Verification::collect(const clockpage_diagnostics& before, double second
     total.backward += tally.backward;
     total.overdue_backward += tally.overdue_backward;
     total.other_epoch += tally.other_epoch;
+    total.repeated += tally.repeated;
     total.busy += tally.busy;
     total.errors += tally.errors;
     if (tally.last_error) total.last_error = tally.last_error;
@@ -218,7 +220,7 @@ Outcome Verification::collect(const clockpage_diagnostics& before, double second
 }
 
 int run_verify(const VerifyOptions& options) {
-  const Page page = Page::open(options.common.directory);
+  const Page page = Page::open(options.common.directory, options.smeared);
   catch_stop_signals();
   Verification verification(options, page);
   const Outcome outcome = verification.run();
@@ -249,6 +251,7 @@ void add_verify_command(CLI::App& app, Run& run) {
   command->add_option("--processes", options->processes, "How many processes, 2 to 64 [2]")
       ->type_name("N")
       ->check(CLI::Range(2u, kMaxProcesses).description(""));
+  command->add_flag("--smeared", options->smeared, "Read the smeared pages");
   auto* record = command
                      ->add_option("--record", options->record,
                                   "Write every reading and every segment to FILE, for `clockpage "

@@ -28,9 +28,10 @@ void print_offences(const Outcome& outcome) {
                offence.message, text_of(offence.received), text_of(offence.own));
   const std::vector<Offence>& offences = outcome.offences;
   for (const Offence& offence : offences)
-    fmt::print(stderr, "backward by {} ns at exchange {}:\n  received {}\n  own      {}\n",
-               offence.received.ns - offence.own.ns, offence.message, text_of(offence.received),
-               text_of(offence.own));
+    fmt::print(
+        stderr, "backward by {} ns at exchange {}:\n  received {}\n  own      {}\n",
+        backward_by(offence.received.ns, offence.received.flags, offence.own.ns, offence.own.flags),
+        offence.message, text_of(offence.received), text_of(offence.own));
 }
 
 double lost_share(const StallReport& stalls) {
@@ -47,14 +48,20 @@ void print_verify_text(unsigned processes, const Page& page, const Outcome& outc
   const clockpage_diagnostics words = page.diagnostics();
   const Histogram& latency = stalls.latency_ns;
   const auto reads = static_cast<double>(std::max<uint64_t>(total.reads, 1));
-  fmt::print("exchanges     {} in {:.1f} s ({:.2f} million/s), {} processes, unscaled and scaled\n",
-             total.exchanges, outcome.seconds,
-             static_cast<double>(total.exchanges) / outcome.seconds / 1e6, processes);
+  fmt::print(
+      "exchanges     {} in {:.1f} s ({:.2f} million/s), {} processes, unscaled and scaled, smear "
+      "{}\n",
+      total.exchanges, outcome.seconds,
+      static_cast<double>(total.exchanges) / outcome.seconds / 1e6, processes,
+      smear_text(page.smear()));
   fmt::print("backward      {} of {} between leased reads, the largest {} ns\n", total.backward,
              total.leased, total.largest_backward_ns);
   fmt::print(
       "agreement     {} received counter values evaluated again gave the same bits, {} others\n",
       total.agreements, total.disagreements);
+  if (total.repeated)
+    fmt::print("leap second   {} exchanges from a second's first time into its second time\n",
+               total.repeated);
   if (total.leased)
     fmt::print(
         "resolution    the closest two leased readings were {} ns apart: smaller disagreements "
@@ -108,6 +115,8 @@ void print_verify_json(unsigned processes, const Page& page, const Outcome& outc
   json["busy"] = total.busy;
   json["errors"] = total.errors;
   json["other_epoch"] = total.other_epoch;
+  json["repeated"] = total.repeated;
+  json["smear"] = smear_text(page.smear());
   json["late_max_ns"] = outcome.late_max_ns;
   json["processes"] = processes;
   json["seconds"] = outcome.seconds;

@@ -32,8 +32,10 @@ inline std::uint64_t oracle_utc_offset(const clockpage_segment& s, std::uint64_t
   if (signed_tai < s.leap_start_ns || s.leap_start_ns == CLOCKPAGE_NO_LEAP) return offset;
   if (signed_tai >= s.leap_end_ns) return after;
   const unsigned_wide into_leap = tai - static_cast<std::uint64_t>(s.leap_start_ns);
-  const auto moved = static_cast<std::uint64_t>((into_leap * s.leap_slope_frac) >> 64);
-  return (after - offset) >> 63 == 0 ? offset + moved : offset - moved;
+  const unsigned_wide moved = into_leap * s.leap_slope_frac;
+  const auto whole = static_cast<std::uint64_t>(moved >> 64);
+  if ((after - offset) >> 63 == 0) return offset + whole;
+  return offset - whole - (static_cast<std::uint64_t>(moved) != 0 ? 1 : 0);
 }
 
 // The end of section 5.2: what a result at `tai` says of its segment's leap second.

@@ -74,8 +74,9 @@ std::int64_t UtcOffset::at(std::int64_t tai_ns) const noexcept {
   if (tai_ns < start_ns) return before_ns;
   if (tai_ns >= end_ns) return after_ns;
   const auto into = static_cast<std::uint64_t>(tai_ns) - static_cast<std::uint64_t>(start_ns);
-  const auto moved = static_cast<std::int64_t>(clockpage_mul_frac(into, slope_frac));
-  return after_ns >= before_ns ? before_ns + moved : before_ns - moved;
+  if (after_ns >= before_ns)
+    return before_ns + static_cast<std::int64_t>(clockpage_mul_frac(into, slope_frac));
+  return before_ns - static_cast<std::int64_t>(clockpage_mul_frac_up(into, slope_frac));
 }
 
 UtcOffset constant_offset(std::int64_t offset_ns) noexcept {

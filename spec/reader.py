@@ -144,9 +144,9 @@ class DataPage:
             return tai - s.utc_offset_ns
         if tai >= s.leap_end_ns:
             return tai - s.utc_offset_after_ns
-        moved = ((tai - s.leap_start_ns) & M64) * s.leap_slope_frac >> 64
+        moved = ((tai - s.leap_start_ns) & M64) * s.leap_slope_frac
         insertion = signed(s.utc_offset_after_ns - s.utc_offset_ns) >= 0
-        return tai - (s.utc_offset_ns + (moved if insertion else -moved))
+        return tai - (s.utc_offset_ns + ((moved if insertion else -moved) >> 64))
 
     @staticmethod
     def interval(s, clock, ns, ticks):

@@ -62,8 +62,8 @@ class Oracle:
             end = (when + smear[0] + smear[1] + after) * SECOND
             if begin <= tai < end:
                 slope = 2**64 * SECOND // (end - begin)
-                moved = (tai - begin) * slope >> 64
-                return tai - before * SECOND - (moved if after > before else -moved)
+                moved = (tai - begin) * slope
+                return tai - before * SECOND - ((moved if after > before else -moved) >> 64)
         return None
 
     def instants(self, random, count):

@@ -41,11 +41,12 @@ int64_t utc_offset(const clockpage_segment& s, int64_t tai) {
   if (tai < s.leap_start_ns) return s.utc_offset_ns;
   if (tai >= s.leap_end_ns) return s.utc_offset_after_ns;
   const uint64_t into = static_cast<uint64_t>(tai) - static_cast<uint64_t>(s.leap_start_ns);
-  const uint64_t moved = whole(Wide{into} * s.leap_slope_frac);
+  const Wide moved = Wide{into} * s.leap_slope_frac;
   const auto before = static_cast<uint64_t>(s.utc_offset_ns);
   const bool insertion =
       signed_difference(static_cast<uint64_t>(s.utc_offset_after_ns), before) >= 0;
-  return static_cast<int64_t>(insertion ? before + moved : before - moved);
+  return static_cast<int64_t>(insertion ? before + whole(moved)
+                                        : before - whole(moved + ~uint64_t{0}));
 }
 
 // The end of section 5.2: whether REALTIME is read twice here, and which time it is.

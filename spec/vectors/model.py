@@ -134,9 +134,9 @@ def utc_offset(segment, tai):
         return segment.utc_offset_ns
     if tai >= segment.leap_end_ns:
         return segment.utc_offset_after_ns
-    moved = floor((tai - segment.leap_start_ns) * segment.leap_slope_frac * ULP)
+    moved = (tai - segment.leap_start_ns) * segment.leap_slope_frac * ULP
     insertion = segment.utc_offset_after_ns >= segment.utc_offset_ns
-    return segment.utc_offset_ns + (moved if insertion else -moved)
+    return floor(segment.utc_offset_ns + (moved if insertion else -moved))
 
 
 def leap_indicator(segment, tai):

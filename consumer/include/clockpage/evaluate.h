@@ -106,7 +106,7 @@ CLOCKPAGE_INLINE uint64_t clockpage_with_leap_(const struct clockpage_segment *s
 	/* Two loads of one word: so that a branch stays and no conditional move waits. */
 	if ((int64_t)(after - line->offset_ns) >= 0)
 		return value - clockpage_mul_frac(into, CLOCKPAGE_LOAD(s->leap_slope_frac));
-	return value + clockpage_mul_frac(into, CLOCKPAGE_LOAD(s->leap_slope_frac));
+	return value + clockpage_mul_frac_up(into, CLOCKPAGE_LOAD(s->leap_slope_frac));
 }
 
 /* What a result says of a leap second. */

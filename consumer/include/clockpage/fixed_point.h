@@ -34,6 +34,12 @@ CLOCKPAGE_INLINE uint64_t clockpage_mul_frac(uint64_t value, uint64_t fraction)
 	return clockpage_line_at(0, 0, fraction, value).ns;
 }
 
+/* The same, rounded up. */
+CLOCKPAGE_INLINE uint64_t clockpage_mul_frac_up(uint64_t value, uint64_t fraction)
+{
+	return clockpage_line_at(0, ~(uint64_t)0, fraction, value).ns;
+}
+
 /* (counter * ratio) >> frac_bits, as the hardware scales a guest's counter (kernel
  * arch/x86/kvm/x86.c, kvm_scale_tsc), modulo 2^64. frac_bits <= 63. */
 CLOCKPAGE_INLINE uint64_t clockpage_scale_counter(uint64_t counter, uint64_t ratio,

@@ -170,8 +170,9 @@ class BarriersTest(unittest.TestCase):
                     else [os.environ["CXX"], "-std=c++20"])
         subprocess.run([*compiler, "-O2", f"-march={architecture}", "-c", SOURCE / source, "-o",
                         self.object, "-I", headers / "abi/include", "-I",
-                        headers / "consumer/include", "-I", SOURCE / "producer", "-isystem",
-                        os.environ["CLOCKPAGE_INCLUDE"]], check=True)
+                        headers / "consumer/include", "-I", SOURCE / "producer", "-I",
+                        SOURCE / "consumer", "-isystem", os.environ["CLOCKPAGE_INCLUDE"]],
+                       check=True)
         return functions(self.object)
 
     def test_every_barrier_is_in_the_code(self):

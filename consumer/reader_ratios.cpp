@@ -35,14 +35,18 @@ using clockpage::testing::TestPage;
 
 constexpr std::size_t kCaptured = 1000;
 
+// As `current` (the newest segment has begun), and then as `previous` (it has not: the usual case):
+// unsmeared; smeared with no leap second in sight, with one in half a year, and within its smear.
+enum SmearPage : std::size_t { kPlain, kNoLeap, kPending, kInSmear, kUsual };
+
 // What the candidates read.
 struct Environment {
   TestPage current_page, previous_page, shifted_page{1}, history_page;
   clockpage_reader current, previous, shifted, history;
-  // As `current`: unsmeared, smeared with no leap second in sight, one in half a year, and one that
-  // is being smeared. They are read by one and the same code: `selected` says which.
-  TestPage plain_page, no_leap_page, pending_page, in_smear_page;
-  clockpage_reader plain, no_leap, pending, in_smear, selected;
+  // By SmearPage: all are read by one and the same code, `selected` is which.
+  std::array<TestPage, 8> smear_pages;
+  std::array<clockpage_reader, 8> smear_readers;
+  clockpage_reader selected;
   std::array<std::uint64_t, kCaptured> captured;
   std::array<std::int64_t, kCaptured> converted;
 };
@@ -57,19 +61,17 @@ void FillPage(TestPage& page, std::uint64_t now, bool newest_has_begun, std::uin
   page.Slot(n) = NextSegment(past, far, past.tai_period_frac, static_cast<unsigned>(shift));
 }
 
-// The noon to noon smear of an inserted leap second that begins `ahead_s` s after the newest
-// segment.
+// The noon to noon smear of an inserted leap second that begins `ahead_s` s from now.
 void SetSmear(TestPage& page, std::int64_t ahead_s) {
   page.page.smear = CLOCKPAGE_SMEAR_NOON;
   page.page.smear_start_s = -43200;
   page.page.smear_length_s = 86400;
+  const clockpage_segment& past = page.Slot(page.page.index - 1);
+  const std::int64_t start = static_cast<std::int64_t>(past.tai_ns) + (1800 + ahead_s) * kSecond;
+  const clockpage::UtcOffset leap = clockpage::offset_ramp(
+      past.utc_offset_ns, start, start + 86401 * kSecond, past.utc_offset_ns + kSecond);
   for (std::uint64_t number : {page.page.index - 1, page.page.index}) {
     clockpage_segment& s = page.Slot(number);
-    const clockpage_segment& newest = page.Slot(page.page.index);
-    const clockpage::UtcOffset leap = clockpage::offset_ramp(
-        s.utc_offset_ns, static_cast<std::int64_t>(newest.tai_ns) + ahead_s * kSecond,
-        static_cast<std::int64_t>(newest.tai_ns) + (ahead_s + 86401) * kSecond,
-        s.utc_offset_ns + kSecond);
     s.leap_start_ns = leap.start_ns;
     s.leap_end_ns = leap.end_ns;
     s.utc_offset_after_ns = leap.after_ns;
@@ -78,15 +80,14 @@ void SetSmear(TestPage& page, std::int64_t ahead_s) {
 }
 
 void FillSmearPages(Environment& env, std::uint64_t now, std::uint64_t hz) {
-  for (TestPage* page : {&env.plain_page, &env.no_leap_page, &env.pending_page, &env.in_smear_page})
-    FillPage(*page, now, true, hz);
-  env.no_leap_page.page.smear = CLOCKPAGE_SMEAR_NOON;
-  SetSmear(env.pending_page, 182 * 86400);
-  SetSmear(env.in_smear_page, -43200);
-  env.plain = env.plain_page.Reader();
-  env.no_leap = env.no_leap_page.Reader();
-  env.pending = env.pending_page.Reader();
-  env.in_smear = env.in_smear_page.Reader();
+  for (std::size_t i = 0; i < env.smear_pages.size(); i++) {
+    TestPage& page = env.smear_pages[i];
+    FillPage(page, now, i < kUsual, hz);
+    if (i % kUsual == kNoLeap) page.page.smear = CLOCKPAGE_SMEAR_NOON;
+    if (i % kUsual == kPending) SetSmear(page, 182 * 86400);
+    if (i % kUsual == kInSmear) SetSmear(page, -43200);
+    env.smear_readers[i] = page.Reader();
+  }
 }
 
 void FillEnvironment(Environment& env, std::uint64_t hz) {
@@ -220,7 +221,7 @@ void AtMany(Environment& env, unsigned n) {
 struct Candidate {
   const char* name;
   Batch batch;
-  clockpage_reader Environment::*selected = &Environment::plain;  // what `selected` is
+  std::size_t selected = kPlain;  // SmearPage, + kUsual
 };
 
 constexpr auto kCurrent = &Environment::current;
@@ -258,16 +259,24 @@ const std::vector<Candidate> kCandidates = {
     {"at_bounds REALTIME", AtBounds},
     {"at_many REALTIME", AtMany<CLOCKPAGE_REALTIME, kCurrent>},
     {"at_many MONOTONIC", AtMany<CLOCKPAGE_MONOTONIC, kCurrent>},
-    {"now, unsmeared", kNowSelected, &Environment::plain},
-    {"now, smeared", kNowSelected, &Environment::no_leap},
-    {"now, smear pending", kNowSelected, &Environment::pending},
-    {"now, in smear", kNowSelected, &Environment::in_smear},
-    {"now_bounds, unsmeared", kBoundsSelected, &Environment::plain},
-    {"now_bounds, smeared", kBoundsSelected, &Environment::no_leap},
-    {"now_bounds, smear pending", kBoundsSelected, &Environment::pending},
-    {"now_bounds, in smear", kBoundsSelected, &Environment::in_smear},
-    {"at_many, unsmeared", kManySelected, &Environment::plain},
-    {"at_many, in smear", kManySelected, &Environment::in_smear},
+    {"now, unsmeared", kNowSelected, kPlain},
+    {"now, smeared", kNowSelected, kNoLeap},
+    {"now, smear pending", kNowSelected, kPending},
+    {"now, in smear", kNowSelected, kInSmear},
+    {"now_bounds, unsmeared", kBoundsSelected, kPlain},
+    {"now_bounds, smeared", kBoundsSelected, kNoLeap},
+    {"now_bounds, smear pending", kBoundsSelected, kPending},
+    {"now_bounds, in smear", kBoundsSelected, kInSmear},
+    {"at_many, unsmeared", kManySelected, kPlain},
+    {"at_many, in smear", kManySelected, kInSmear},
+    {"now, unsmeared, i-1", kNowSelected, kPlain + kUsual},
+    {"now, smeared, i-1", kNowSelected, kNoLeap + kUsual},
+    {"now, smear pending, i-1", kNowSelected, kPending + kUsual},
+    {"now, in smear, i-1", kNowSelected, kInSmear + kUsual},
+    {"now_bounds, unsmeared, i-1", kBoundsSelected, kPlain + kUsual},
+    {"now_bounds, smeared, i-1", kBoundsSelected, kNoLeap + kUsual},
+    {"now_bounds, smear pending, i-1", kBoundsSelected, kPending + kUsual},
+    {"now_bounds, in smear, i-1", kBoundsSelected, kInSmear + kUsual},
 };
 
 // `limit` is a ratio to `base`, or ns where base is empty.
@@ -293,6 +302,12 @@ const std::vector<Target> kTargets = {
     {"now_bounds, smeared", "now_bounds, unsmeared", 1.02},
     {"now_bounds, smear pending", "now_bounds, unsmeared", 1.02},
     {"now_bounds, in smear", "now_bounds, unsmeared", 1.10},
+    {"now, smeared, i-1", "now, unsmeared, i-1", 1.02},
+    {"now, smear pending, i-1", "now, unsmeared, i-1", 1.02},
+    {"now, in smear, i-1", "now, unsmeared, i-1", 1.10},
+    {"now_bounds, smeared, i-1", "now_bounds, unsmeared, i-1", 1.02},
+    {"now_bounds, smear pending, i-1", "now_bounds, unsmeared, i-1", 1.02},
+    {"now_bounds, in smear, i-1", "now_bounds, unsmeared, i-1", 1.10},
 };
 
 struct Quartiles {
@@ -345,7 +360,7 @@ Samples Measure(Environment& env, unsigned rounds, unsigned calls, double ticks_
   for (unsigned round = 0; round < rounds; round++) {
     std::shuffle(order.begin(), order.end(), random);
     for (const std::size_t candidate : order) {
-      env.selected = env.*kCandidates[candidate].selected;
+      env.selected = env.smear_readers[kCandidates[candidate].selected];
       kCandidates[candidate].batch(env, 32);  // code and branch history
       const std::uint64_t begin = clockpage_counter_ordered();
       kCandidates[candidate].batch(env, calls);

@@ -67,6 +67,33 @@ TEST(OffsetIntervalTest, AStepIsSeenAtOnceAndForgetsThePast) {
   EXPECT_EQ(interval.value(), 202);
 }
 
+// ---- pending_leap_from_timex
+
+int pending_leap(int state, int status, std::int64_t into_day_s) {
+  timex fields{};
+  fields.status = status;
+  fields.time.tv_sec = 1483142400 + into_day_s;
+  return pending_leap_from_timex(state, fields);
+}
+
+TEST(PendingLeapTest, IsWhatTheStatusBitsSayUntilItIsTaken) {
+  EXPECT_EQ(pending_leap(TIME_OK, STA_INS, 0), 1);
+  EXPECT_EQ(pending_leap(TIME_INS, STA_INS, 86'399), 1);
+  EXPECT_EQ(pending_leap(TIME_DEL, STA_DEL, 86'398), -1);
+  EXPECT_EQ(pending_leap(TIME_OK, 0, 0), 0);
+  EXPECT_EQ(pending_leap(TIME_OOP, STA_INS, 86'399), 0);
+  EXPECT_EQ(pending_leap(TIME_WAIT, STA_INS, 0), 0);
+  EXPECT_EQ(pending_leap(TIME_ERROR, STA_INS, 0), 0);
+}
+
+// leap_kernel_test.py has a kernel do it.
+TEST(PendingLeapTest, ABitThatIsSetWithinTheLastSecondBeforeTheLeapIsForTheDayAfter) {
+  EXPECT_EQ(pending_leap(TIME_OK, STA_INS, 86'398), 1);
+  EXPECT_EQ(pending_leap(TIME_OK, STA_INS, 86'399), 0);
+  EXPECT_EQ(pending_leap(TIME_OK, STA_DEL, 86'397), -1);
+  EXPECT_EQ(pending_leap(TIME_OK, STA_DEL, 86'398), 0);
+}
+
 // ---- quality_from_timex
 
 struct QualityCase {

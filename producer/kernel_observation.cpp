@@ -81,8 +81,13 @@ Quality quality_from_timex(int state, const timex& fields) noexcept {
 // nothing.
 int pending_leap_from_timex(int state, const timex& fields) noexcept {
   if (state != TIME_OK && state != TIME_INS && state != TIME_DEL) return 0;
-  if ((fields.status & STA_INS) != 0) return 1;
-  return (fields.status & STA_DEL) != 0 ? -1 : 0;
+  const int pending = (fields.status & STA_INS) != 0 ? 1 : (fields.status & STA_DEL) != 0 ? -1 : 0;
+  // The kernel acts on the bit at the next whole second. One set within the last second before the
+  // leap second is for the day after, spec 4.1.
+  constexpr std::int64_t day = 86'400;
+  const std::int64_t into_day = fields.time.tv_sec % day;
+  if (state == TIME_OK && into_day >= (pending > 0 ? day - 1 : day - 2)) return 0;
+  return pending;
 }
 
 void observe_timex(Observation& observation) noexcept {

@@ -97,7 +97,9 @@ std::optional<LeapSecond> LeapSource::next(const Observation& o,
                                            std::int64_t utc_s) const noexcept {
   const std::int64_t offset_s = known_.tai_offset_ns / kNsPerSecond;
   std::optional<LeapSecond> by_table;
-  if (config_.table) by_table = config_.table->next_after(utc_s);
+  // An inserted one that is taken is before its midnight still, and not to come any more.
+  const std::int64_t past = taken_ && taken_->utc_s == utc_s + 1 ? taken_->utc_s : utc_s;
+  if (config_.table) by_table = config_.table->next_after(past);
   if (by_table) {
     const std::int64_t by = by_table->after_s - by_table->before_s;
     by_table = LeapSecond{by_table->utc_s, offset_s, offset_s + by};

@@ -112,6 +112,13 @@ TEST_F(LeapSourceTest, TheNextLeapIsTheTablesInTermsOfWhatIsUsed) {
   EXPECT_EQ(source.known().previous, (LeapSecond{k2016, 36, 37}));
 }
 
+TEST_F(LeapSourceTest, AnInsertionThatIsTakenIsNotToComeAgainInItsOwnSecond) {
+  LeapSource source(with_table());
+  source.observe(at(k2016, 3'000'000, 36));
+  source.observe(at(k2016 - 1, 4'000'000, 37));
+  EXPECT_EQ(source.known().next, std::nullopt);
+}
+
 TEST_F(LeapSourceTest, WhatTheKernelHasArmedEndsTheCurrentDay) {
   LeapSource source(with_table());
   constexpr std::int64_t some_day = k2016 - 100 * 86'400;

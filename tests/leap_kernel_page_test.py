@@ -6,7 +6,7 @@
 The kernel is a guest's (user-mode Linux). Every sample has the kernel's clocks between two readings
 of the pages, so the page's interval from before to after must hold the kernel's time.
 """
-import os
+import hashlib
 import unittest
 
 import programs
@@ -20,7 +20,31 @@ BEFORE_S = 4  # a producer starts within one and a half
 PRODUCER = f"{programs.DAEMON} --source bracket --period-us 50000"
 # Of a noon smear.
 HALF_DAY = 43200
+FREE_RUNNING = 3  # CLOCKPAGE_STATUS_FREE_RUNNING
+PENDING_INSERTION, PENDING_DELETION, IN_SMEAR, JUST_PAST = range(1, 5)  # CLOCKPAGE_LEAP_*
+AMBIGUOUS = 0x4  # CLOCKPAGE_TIME_AMBIGUOUS
 CLOCKS = ("tai", "realtime", "monotonic", "smeared")
+
+
+# The midnights after the leap seconds that there were.
+LEAPS = ("1972-07", "1973-01", "1974-01", "1975-01", "1976-01", "1977-01", "1978-01", "1979-01", "1980-01",
+         "1981-07", "1982-07", "1983-07", "1985-07", "1988-01", "1990-01", "1991-01", "1992-07", "1993-07",
+         "1994-07", "1996-01", "1997-07", "1999-01", "2006-01", "2009-01", "2012-07", "2015-07", "2017-01")
+
+
+def leap_table(*more):
+    """A leap-seconds.list of these, and of `more`."""
+    offsets = [(f"{month}-01", 10 + number) for number, month in enumerate(("1972-01", *LEAPS))]
+    lines = [(since_1900(date), offset) for date, offset in (*offsets, *more)]
+    updated, expires = since_1900("2016-07-01"), since_1900("2030-01-01")
+    digits = f"{updated}{expires}" + "".join(f"{when}{offset}" for when, offset in lines)
+    digest = hashlib.sha1(digits.encode()).hexdigest()
+    return "\n".join([f"#$ {updated}", f"#@ {expires}", *(f"{when} {offset}" for when, offset in lines),
+                      "#h " + " ".join(digest[i:i + 8] for i in range(0, 40, 8))]) + "\n"
+
+
+def since_1900(date):
+    return utc(f"{date} 00:00:00") + 2208988800
 
 
 class PageLeap(Leap):
@@ -38,6 +62,14 @@ class PageLeap(Leap):
         for row in self.rows:
             for when in ("before", "after"):
                 yield {f"{clock}_{field}": row[f"page_{clock}_{when}_{field}"] for clock in CLOCKS for field in fields}
+
+    def indicator(self, tai):
+        if tai >= self.page_tai:
+            return JUST_PAST
+        return PENDING_INSERTION if self.sign > 0 else PENDING_DELETION
+
+    def is_ambiguous(self, tai):
+        return self.sign > 0 and self.page_tai - NS <= tai < self.page_tai + NS
 
     def holds(self, row, clock, ns):
         return row[f"page_{clock}_before_earliest_ns"] <= ns <= row[f"page_{clock}_after_latest_ns"]
@@ -67,6 +99,10 @@ def wrong_with(leap, counted):
         tai = reading["tai_ns"]
         if tai - reading["realtime_ns"] != (leap.page_before if tai < leap.page_tai else leap.page_after):
             wrong.add("REALTIME does not leap at its instant")
+        if reading["realtime_leap"] != leap.indicator(tai) or reading["smeared_leap"] != IN_SMEAR:
+            wrong.add("the leap indicator is wrong")
+        if bool(reading["realtime_flags"] & AMBIGUOUS) != leap.is_ambiguous(tai):
+            wrong.add("the second that comes twice is not flagged so")
         if abs(tai - reading["smeared_ns"] - smeared_offset(leap, tai)) > 1:
             wrong.add("smeared REALTIME is not on its line")
     if len({reading["tai_ns"] - reading["monotonic_ns"] for reading in readings}) != 1:
@@ -88,55 +124,81 @@ def smeared_offset(leap, tai):
     return leap.page_before + leap.sign * ((tai - start) // length)
 
 
-def write(name, midnight, raw_offset, flag, *options, kill=False):
+def write(name, midnight, raw_offset, flag, *options, kill=False, more_s=0.0):
     """The script's lines for one leap second under a producer of its own."""
-    directory = f"/run/{name}"
-    sample = f"sample {name} {BEFORE_S - PHASE / NS}"  # of which some second passed at its start
+    seconds = BEFORE_S - PHASE / NS + more_s  # the producer has taken one of them and more
     return [f"tai {raw_offset}", "reset", f"set {midnight - BEFORE_S} {PHASE}", f"flag {flag}",
-            " ".join((f"producer {directory} {PRODUCER}", *options)),
-            *(["signal 9"] if kill else []), sample, *([] if kill else ["signal 15"])]
+            " ".join((f"producer /run/{name} {PRODUCER}", *options)), *(["signal 9"] if kill else []),
+            f"sample {name} {seconds:.3f}", *([] if kill else ["signal 15"])]
 
 
 class PageTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.midnights = {"inserted": utc("2017-01-01 00:00:00"), "killed": utc("2015-07-01 00:00:00"),
-                         "deleted": utc("2029-01-01 00:00:00"), "nothing": utc("2018-01-01 00:00:00")}
-        cls.left = uml_guest.boot([
-            *write("inserted", cls.midnights["inserted"], 36, "ins"),
-            *write("killed", cls.midnights["killed"], 35, "ins", kill=True),
-            *write("deleted", cls.midnights["deleted"], 37, "del"),
-            *write("nothing", cls.midnights["nothing"], 37, "none"),
-        ])
+        kernel, table, never = "--leap-table none", "--leap-table /mnt/table", 0
+        scripts = [
+            [*write("inserted", utc("2017-01-01 00:00:00"), 36, "ins", kernel),
+             *write("killed", utc("2015-07-01 00:00:00"), 35, "ins", kernel, kill=True),
+             *write("by_table", utc("2017-01-01 00:00:00"), never, "ins", table)],
+            [*write("deleted", utc("2029-01-01 00:00:00"), 37, "del", kernel),
+             *write("deleted_by_table", utc("2029-01-01 00:00:00"), never, "del", table + "_with_deletion"),
+             *write("nothing", utc("2018-01-01 00:00:00"), 37, "none", table),
+             *write("not_by_the_kernel", utc("2017-01-01 00:00:00"), 36, "none", table, more_s=2)]]
+        tables = {"table": leap_table(), "table_with_deletion": leap_table(("2029-01-01", 36))}
+        cls.left = uml_guest.boot_all(scripts, tables)
+        print(cls.left["log"], flush=True)
 
-    def leap(self, name, raw_offset, sign, offset_s):
-        leap = PageLeap(uml_guest.samples(self.left[f"{name}.csv"]), self.midnights[name], raw_offset, sign,
+    def leap(self, name, date, raw_offset, sign, offset_s):
+        """The samples, and what is wrong with them."""
+        leap = PageLeap(uml_guest.samples(self.left[f"{name}.csv"]), utc(f"{date} 00:00:00"), raw_offset, sign,
                         offset_s)
         uml_guest.report(name, leap)
         self.assertLess(leap.rows[0]["tai"], leap.tai - NS // 2, "the producer took too long to start")
-        self.assertGreater(leap.rows[-1]["tai"], leap.tai + NS // 2)
-        return leap, dict(line.split() for line in self.left[f"{name}.diagnostics"].splitlines())
+        self.assertGreater(leap.rows[-1]["tai"], leap.tai + NS // 4)
+        counted = dict(line.split() for line in self.left[f"{name}.diagnostics"].splitlines())
+        return leap, counted
+
+    def taken(self, name, *which):
+        leap, counted = self.leap(name, *which)
+        self.assertEqual(wrong_with(leap, counted), set())
+        return leap
 
     def test_an_insertion_is_taken_at_its_instant(self):
-        leap, counted = self.leap("inserted", 36, 1, 36)
-        self.assertEqual(wrong_with(leap, counted), set())
+        self.taken("inserted", "2017-01-01", 36, 1, 36)
 
     def test_a_deletion_is_taken_at_its_instant(self):
-        leap, counted = self.leap("deleted", 37, -1, 37)
-        self.assertEqual(wrong_with(leap, counted), set())
+        self.taken("deleted", "2029-01-01", 37, -1, 37)
+
+    def test_an_insertion_with_tai_by_the_table_alone_is_taken_at_its_instant(self):
+        self.taken("by_table", "2017-01-01", 0, 1, 36)
+
+    def test_a_deletion_with_tai_by_the_table_alone_is_taken_at_its_instant(self):
+        self.taken("deleted_by_table", "2029-01-01", 0, -1, 37)
 
     def test_the_page_of_a_killed_producer_takes_it_too(self):
-        leap, counted = self.leap("killed", 35, 1, 35)
-        self.assertEqual(wrong_with(leap, counted), set())
+        leap = self.taken("killed", "2015-07-01", 35, 1, 35)
         self.assertEqual({row["page_realtime_before_status"] for row in leap.not_before(leap.tai)}, {FREE_RUNNING})
 
-    def test_without_an_announcement_nothing_leaps_and_the_checks_notice(self):
-        leap, counted = self.leap("nothing", 37, 1, 37)
-        wrong = wrong_with(leap, counted)
-        self.assertIn("REALTIME does not leap at its instant", wrong)
+    def test_the_producer_says_that_it_is_past_and_never_that_it_will_not_come(self):
+        self.assertNotIn("no longer to come", self.left["log"])
+        # All but the killed one's, and that with none.
+        self.assertEqual(self.left["log"].count("it is past"), 5)
 
+    # That the checks above can fail:
 
-FREE_RUNNING = 3
+    def test_where_neither_kernel_nor_table_knows_of_one_there_is_none(self):
+        leap, counted = self.leap("nothing", "2018-01-01", 37, 1, 37)
+        self.assertEqual(wrong_with(leap, counted),
+                         {"REALTIME is not the kernel's, or a second off while that has not leapt",
+                          "REALTIME does not leap at its instant", "smeared REALTIME is not on its line",
+                          "the leap indicator is wrong", "the second that comes twice is not flagged so"})
+
+    def test_where_the_kernel_does_not_take_it_the_page_goes_back_with_a_step(self):
+        leap, counted = self.leap("not_by_the_kernel", "2017-01-01", 36, 1, 36)
+        self.assertLessEqual({"REALTIME is not adjtimex's", "a step is counted", "a new epoch is published"},
+                             wrong_with(leap, counted))
+        self.assertTrue(leap.holds(leap.rows[-1], "realtime", leap.rows[-1]["realtime"]))
+
 
 if __name__ == "__main__":
     unittest.main()

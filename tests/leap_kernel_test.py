@@ -30,12 +30,13 @@ class KernelTest(unittest.TestCase):
         day = 86400
         # Ticks that the kernel counts by are then 2 ms beyond the second, and come up to 10 ms later.
         phase = 302_000_000
-        left = uml_guest.boot([
+        left = uml_guest.boot_all([[
             *write("never_set", first, 2, "ins", phase),
             # STA_INS stays set, and the next midnight comes.
             f"set {first + day - 1} {phase}", "flag ins", "sample left_set 1.2",
             "flag none", "sample cleared 1.3",
             f"set {first + 2 * day - 2} {phase}", "flag ins", "sample any_day 2.8",
+        ], [
             "tai 36", *write("inserted", second, 2, "ins", phase),
             *write("deleted", third, 3, "del", phase),
             # Announced within the last second.
@@ -43,7 +44,7 @@ class KernelTest(unittest.TestCase):
             # Announced, and then the clock is set.
             "reset", f"set {second - 9} {phase}", "flag ins", "sample announced 1",
             f"set {second - 1} {phase}", "flag ins", "sample set_again 1.3",
-        ])
+        ]])
         cls.rows = {name[:-4]: uml_guest.samples(text) for name, text in left.items() if name.endswith(".csv")}
         cls.insertions = {
             "never_set": Leap(cls.rows["never_set"], first, 0, 1),

@@ -5,6 +5,7 @@ Debian's package user-mode-linux boots on this machine's files, read only. Its f
 leap_guest, which obeys a script (see leap_guest.cpp).
 """
 import calendar
+import concurrent.futures
 import csv
 import os
 import shutil
@@ -25,8 +26,8 @@ class Failed(Exception):
     pass
 
 
-def boot(script, timeout=120):
-    """Runs the script's lines in a guest; what it left, as {file name: text}.
+def boot(script, files=None, timeout=120):
+    """Runs the script's lines in a guest; what it left in /mnt, as {file name: text}. `files`: more for it.
 
     Where the kernel does not come as far as its first process, the test is skipped.
     """
@@ -35,8 +36,9 @@ def boot(script, timeout=120):
     with tempfile.TemporaryDirectory(prefix="clockpage-uml-") as private:
         out = os.path.join(private, "out")
         os.mkdir(out)
-        with open(os.path.join(out, "script"), "w", encoding="utf-8") as file:
-            file.write("\n".join(script) + "\n")
+        for name, text in {**(files or {}), "script": "\n".join(script) + "\n"}.items():
+            with open(os.path.join(out, name), "w", encoding="utf-8") as file:
+                file.write(text)
         console = _run(private, out, timeout)
         left = {}
         for name in os.listdir(out):
@@ -48,6 +50,14 @@ def boot(script, timeout=120):
     if "done" not in left:
         raise Failed(f"the guest did not end its script: {left['log']}\n{console}")
     return left
+
+
+def boot_all(scripts, files=None):
+    """A guest for each script, side by side; what they left, all `log`s in one."""
+    with concurrent.futures.ThreadPoolExecutor() as guests:
+        lefts = list(guests.map(lambda script: boot(script, files), scripts))
+    merged = {name: text for left in lefts for name, text in left.items()}
+    return {**merged, "log": "".join(left["log"] for left in lefts)}
 
 
 def _run(private, out, timeout):

@@ -110,7 +110,8 @@ struct Options {
   std::string smear = "noon";
   std::string table;  // a file; empty: none
   double run_s = 0;
-  double kill_s = 1e18;  // from then on only readers live
+  std::vector<double> restart_s;  // another producer takes the pages over
+  double kill_s = 1e18;           // from then on only readers live
   double kernel_max_ppb = 20'000;
   std::uint64_t period_ms = 100;
   std::uint64_t seed = 1;
@@ -272,6 +273,7 @@ SimOptions sim_options(const Options& options, const std::vector<std::string>& e
   SimOptions sim;
   sim.seed = options.seed;
   sim.kernel.frequency_hz = kHz;
+  sim.kernel.hz = 100;
   sim.kernel.realtime_ns = options.start_s * kNsPerSecond + kStartFractionNs;
   sim.kernel.tai_offset_s = options.kernel_tai;
   sim.script.max_frequency_ppb = static_cast<std::int64_t>(options.kernel_max_ppb);
@@ -304,7 +306,13 @@ int run(const Options& options, const SimOptions& sim_options) {
   };
   const std::uint64_t end = after(options.run_s);
   const std::uint64_t kill = after(options.kill_s);
+  std::vector<double> restarts = options.restart_s;
+  std::sort(restarts.rbegin(), restarts.rend());
   while (sim.counter().now() < end) {
+    if (!restarts.empty() && sim.counter().now() >= after(restarts.back())) {
+      restarts.pop_back();
+      sim.restart();
+    }
     if (sim.counter().now() >= kill) {
       sim.counter().wait_until(sampler.a_step_on(end));
     } else if (const StepResult result = sim.publisher().step();
@@ -334,6 +342,7 @@ int main(int argc, char** argv) {
   app.add_option("--smear", o.smear, "As clockpaged's");
   app.add_option("--table", o.table, "A leap-seconds.list");
   app.add_option("--run-s", o.run_s, "How long")->required();
+  app.add_option("--restart-s", o.restart_s, "When another producer takes over");
   app.add_option("--kill-s", o.kill_s, "When the producer dies");
   app.add_option("--kernel-max-ppb", o.kernel_max_ppb, "How hard the kernel is steered");
   app.add_option("--period-ms", o.period_ms, "Length of a segment");

@@ -23,7 +23,7 @@ TAI_KNOWN, BRIDGE, DISCONTINUITY = 0x1, 0x2, 0x1C
 OVERDUE, READ_TAI_KNOWN, AMBIGUOUS = 0x1, 0x2, 0x4
 NONE, PENDING_INSERTION, PENDING_DELETION, IN_SMEAR, JUST_PAST = range(5)
 FREE_RUNNING, UNRELIABLE = 3, 4
-E_TAI_UNKNOWN = -4
+E_OUT_OF_RANGE, E_DISCONTINUITY, E_TAI_UNKNOWN = -2, -3, -4
 
 
 class Leap:
@@ -165,7 +165,9 @@ class Judge:
         self.seen = collections.Counter()
         self.worst = Fraction(0)  # ns between a value of REALTIME and the exact one
         self.mid_smear = []       # (TAI - middle, TAI - REALTIME - exactly half), ns
-        self.apart = []           # (TAI, ns since the kernel's last tick) where it is a second off
+        self.apart = []           # TAI where the kernel is a second off
+        self.ramps = []           # of the unscaled smeared page, in order: (start, end, before, after)
+        self.last_offset = {}     # TAI - REALTIME of a page's last sample, ns
         self.pages = {}
         self.kernel = self.end = None
 
@@ -177,8 +179,9 @@ class Judge:
         if not good:
             self.complain(name, " ".join(map(str, what)))
 
-    def run(self, data, damage=None):
-        """damage: a function (page, segment) -> segment that a wrong writer would have published."""
+    def run(self, data, damage=None, misread=None):
+        """damage: a function (page, segment) -> segment that a wrong writer would have published; misread:
+        one (page, sample) -> what a wrong reader would have read."""
         for kind, record in records(data):
             if kind == "segment":
                 page = self.pages[record.page]
@@ -188,7 +191,8 @@ class Judge:
                 record.honest = honest
                 page.take(record)
             elif kind == "sample":
-                self.pages[record.page].judge(record, self.kernel, damage is not None)
+                page = self.pages[record.page]
+                page.judge(misread(page, record) if misread else record, self.kernel, damage is not None)
             elif kind == "kernel":
                 self.kernel = record
             elif kind == "page":
@@ -272,28 +276,38 @@ class Page:
         """What a writer may choose where it was not told in time."""
         if self.smear is None or segment.leap_start_ns == NO_LEAP:
             return
+        ramp = (segment.leap_start_ns, segment.leap_end_ns, segment.utc_offset_ns, segment.utc_offset_after_ns)
+        if self.header.format == 0 and ramp not in self.judge_.ramps:
+            self.judge_.ramps.append(ramp)
         length = segment.leap_end_ns - segment.leap_start_ns
         steepest = min(1000, self.smear[1] - 1)
         self.expect(length >= abs(segment.utc_offset_after_ns - segment.utc_offset_ns) * steepest, "too steep",
                     length)
-        if before is not None and before.leap_start_ns != segment.leap_start_ns:
-            self.expect(segment.leap_start_ns >= start, "begins in the past", start - segment.leap_start_ns)
+        if before is not None and before.number + 1 == segment.number and \
+                before.leap_start_ns != segment.leap_start_ns:
+            # By the unscaled page's TAI, which the scaled one's may be a nanosecond off.
+            self.expect(segment.leap_start_ns >= start - 1, "begins in the past", start - segment.leap_start_ns)
 
     # -- samples
 
     def find(self, counter):
-        """5.2, step 3: (segment, overdue)."""
-        for segment in reversed(self.segments):
+        """5.2, step 3: (segment, overdue, error)."""
+        later = None
+        for back, segment in enumerate(reversed(self.segments)):
+            # One step back across the newest's start is always right; it may lie in the future.
+            if back > 1 and later.flags & DISCONTINUITY:
+                return None, False, E_DISCONTINUITY
             if signed(counter - segment.start) >= 0:
-                overdue = segment is self.segments[-1] and signed(counter - segment.lease_end) >= 0
-                return segment, overdue
-        return None, False
+                return segment, back == 0 and signed(counter - segment.lease_end) >= 0, 0
+            later = segment
+        return None, False, E_OUT_OF_RANGE
 
     def judge(self, sample, kernel, damaged):
         self.judge_.seen["samples"] += 1
-        segment, overdue = self.find(sample.counter)
-        self.expect(segment is not None, "segment", sample.counter)
+        segment, overdue, error = self.find(sample.counter)
         if segment is None:
+            self.judge_.seen[f"error {error}"] += 1
+            self.expect(all(reading[0] == error for reading in sample.clocks), "error", sample.counter)
             return
         ticks = ticks_of(segment, sample.counter, self.header.delta_shift)
         tai = integer_tai(segment, ticks)
@@ -340,6 +354,10 @@ class Page:
             # Where the writer was not told in time it chooses the smear; then only this follows the words.
             offset = Piece(segment.leap_start_ns, segment.leap_end_ns, segment.utc_offset_ns,
                            segment.utc_offset_after_ns).offset(exact_tai)
+            if judge.scenario.near_ns is not None and self.smear:
+                # Or begins a moment late, because another was not over; it is no further off than this.
+                away = self.calendar.offset(exact_tai) - offset
+                self.expect(abs(away) <= judge.scenario.near_ns, "near the calendar", float(away), "ns at", tai)
         else:
             # Where REALTIME jumps, the instant itself is rounded down to a nanosecond, as all are.
             offset = self.calendar.offset(exact_tai if self.smear else tai)
@@ -395,16 +413,25 @@ class Page:
             _, _, _, earliest, latest, *_ = sample.clocks[clock]
             self.expect(earliest <= kernel.ns[clock] <= latest, "containment", CLOCKS[clock],
                         kernel.ns[clock] - values[clock])
-        if self.smear is not None or judge.scenario.irregular:
+        if judge.scenario.irregular:
+            return
+        if self.smear is not None:
+            # The source's own time on this scale: its MONOTONIC, the leap second taken from the calendar.
+            source = kernel.ns[MONOTONIC] + tai - values[MONOTONIC]
+            self.expect(sample.clocks[REALTIME][3] <= source - self.calendar.offset(source) <=
+                        sample.clocks[REALTIME][4], "containment", "smeared REALTIME", tai - source)
             return
         difference = kernel.ns[REALTIME] - values[REALTIME]
         if abs(difference) > SECOND // 2 and not overdue:
-            judge.apart.append((tai, sample.counter, kernel.last_tick))
+            judge.apart.append(tai)
             piece = self.calendar.pieces[0] if self.calendar.pieces else None
             by = 1 if piece and piece.after > piece.before else -1
             difference -= by * SECOND
             ns = judge.scenario.tick_ns
             self.expect(any(0 <= tai - p.start <= ns for p in self.calendar.pieces), "kernel a second off", tai)
+        elif not judge.scenario.leap_is_near(tai):
+            _, _, _, earliest, latest, *_ = sample.clocks[REALTIME]
+            self.expect(earliest <= kernel.ns[REALTIME] <= latest, "containment", "REALTIME", difference)
         if not overdue:
             self.expect(abs(difference) <= judge.scenario.tracking_ns, "kernel", difference, "ns at", tai)
             judge.seen["kernel"] += 1
@@ -430,4 +457,5 @@ class Page:
                 if self.judge_.scenario.irregular:
                     least = min(least, 1000)
                 self.expect((moved - 2) * least <= tai - last_tai, "step", moved, "ns at", tai)
+        self.judge_.last_offset[self.header.page] = tai - realtime
         self.before = (sample.counter, tai, realtime, monotonic, segment.epoch)

@@ -1,129 +1,20 @@
 # SPDX-License-Identifier: MIT
 # timeout: 300
-"""The real leap seconds of 2012, 2015 and 2016, an imaginary deletion, and what can go wrong around them.
+"""The real leap seconds of 2012, 2015 and 2016, and an imaginary deletion, announced in time.
 
 A producer follows a simulated kernel on a virtual counter through each of them (leap_samples), on all four
-pages. Readers are asked every millisecond within 2 s of everything that happens, tick by tick where it does,
-and here and there between; leap_oracle.py judges every answer. Then the oracle is shown to bite: runs whose
-segments were damaged must be rejected, by name.
-
-CLOCKPAGE_SEED (default 1) is the seed of the kernel's steering and of the producer's lateness.
+pages. Readers are asked every millisecond around everything that happens, tick by tick where it does, and
+here and there between; leap_oracle.py judges every answer. Then the oracle is shown to bite: damaged
+segments and wrong readings must be rejected, by name.
 """
-import calendar
-import hashlib
-import os
-import subprocess
-import tempfile
 import unittest
 
 import leap_oracle
-from leap_oracle import DAY, SECOND, Judge, Leap, leap_piece
-from programs import BIN
-
-PROGRAM = os.path.join(BIN, "leap_samples")
-SEED = os.environ.get("CLOCKPAGE_SEED", "1")
-
-SMEARS = {"none": (0, None), "noon": (1, (-43200, 86400)), "utc-sls": (2, (-1000, 1000))}
-
-# Midnight UTC after the leap second, and TAI - UTC before it: IERS Bulletin C 43, 49 and 52.
-REAL = {"2012": ((2012, 7, 1), 34), "2015": ((2015, 7, 1), 35), "2016": ((2017, 1, 1), 36)}
+from leap_oracle import NO_LEAP, SECOND, Judge, Leap
+from leap_scenarios import Scenario, ScenarioTest, leap
 
 
-def leap(year, by=1):
-    date, before = REAL[year]
-    return Leap(calendar.timegm((*date, 0, 0, 0)), before, by)
-
-
-def table_text(leaps):
-    """A leap-seconds.list with these after the three of the years before 2012, hashed as IERS does."""
-    entries = [(calendar.timegm((1972, 1, 1, 0, 0, 0)), 10)]
-    for i, (year, month) in enumerate([(1972, 7), (1973, 1), (1974, 1), (1975, 1), (1976, 1), (1977, 1), (1978, 1),
-                                       (1979, 1), (1980, 1), (1981, 7), (1982, 7), (1983, 7), (1985, 7), (1988, 1),
-                                       (1990, 1), (1991, 1), (1992, 7), (1993, 7), (1994, 7), (1996, 1), (1997, 7),
-                                       (1999, 1), (2006, 1), (2009, 1), (2012, 7), (2015, 7), (2017, 1)]):
-        entries.append((calendar.timegm((year, month, 1, 0, 0, 0)), 11 + i))
-    first = leaps[0].midnight_s
-    entries = [entry for entry in entries if entry[0] < first]
-    entries += [(leap_.midnight_s, leap_.after_s) for leap_ in leaps]
-    ntp = 2208988800
-    lines = [(str(when + ntp), str(offset)) for when, offset in entries]
-    updated, expires = str(first - 100 * 86400 + ntp), str(first + 100 * 86400 + ntp)
-    digest = hashlib.sha1((updated + expires + "".join(a + b for a, b in lines)).encode()).hexdigest()
-    words = " ".join(digest[i:i + 8] for i in range(0, 40, 8))
-    return "\n".join([f"#$ {updated}", f"#@ {expires}", *(" ".join(line) for line in lines), f"#h {words}", ""])
-
-
-class Scenario:
-    """What is simulated, and what the calendar has to say of it."""
-
-    def __init__(self, leaps, smear="noon", *, before_s=None, after_s=None, arm_s=10, table=False, kernel_tai=True,
-                 events=(), kill_s=None, irregular=False, known_ns=None, windows_s=(),
-                 reach_s=0.5):
-        self.smear_kind, self.smear = SMEARS.get(smear) or (3, tuple(int(n) for n in smear.split(":")[1:]))
-        first, last = leap_piece(leaps[0], self.smear), leap_piece(leaps[-1], self.smear)
-        self.leaps, self.irregular, self.name = leaps, irregular, smear
-        self.offset_s = leaps[0].before_s
-        self.period_ns = 100_000_000
-        # One tick of the kernel's, and what one may be longer by where the counter is steered.
-        self.tick_ns = 4_010_000
-        self.tracking_ns = 25_000
-        begin = min(first.start, leaps[0].tai_s() * SECOND)
-        finish = max(last.end, leaps[-1].tai_s() * SECOND)
-        self.start_ns = begin - int((60 if before_s is None else before_s) * SECOND)  # TAI
-        self.run_s = (finish - self.start_ns) // SECOND + (30 if after_s is None else after_s)
-        self.table, self.kernel_tai, self.kill_s, self.reach_s = table, kernel_tai, kill_s, reach_s
-        self.events = list(events)
-        if arm_s is not None:
-            self.events.insert(0, (arm_s, "leap", leaps[0].by))
-        # Armed, the kernel says so from the next second on; then it takes a segment to be published.
-        told_s = 0 if table else (arm_s or 0) + 1
-        self.known_ns = known_ns if known_ns is not None else self.start_ns + told_s * SECOND + 3 * self.period_ns
-        self.windows = [self.start_ns + int(s * SECOND) for s in windows_s]
-        for each in leaps:
-            piece = leap_piece(each, self.smear)
-            self.windows += [piece.start, each.tai_s() * SECOND, (piece.start + piece.end) // 2, piece.end]
-
-    def at(self, tai_ns):
-        """Seconds from the start."""
-        return (tai_ns - self.start_ns) / SECOND
-
-    def command(self, table_file):
-        arguments = [PROGRAM, "--start", self.start_ns // SECOND - self.offset_s, "--tai", self.offset_s,
-                     "--smear", self.name, "--run-s", self.run_s, "--seed", SEED, "--period-ms",
-                     self.period_ns // 10**6, "--kernel-tai", self.offset_s if self.kernel_tai else 0]
-        if self.kill_s is not None:
-            # Nobody corrects a dead page: the kernel is left alone, so that it stays near.
-            arguments += ["--kill-s", self.kill_s, "--kernel-max-ppb", 0]
-        if self.table:
-            arguments += ["--table", table_file]
-        arguments += ["--reach-ns", int(self.reach_s * SECOND)]
-        for window in sorted(set(self.windows)):
-            arguments += ["--window", window]
-        for when, kind, value in self.events:
-            arguments += ["--event", f"{when}:{kind}:{value}"]
-        return [str(argument) for argument in arguments]
-
-    def data(self):
-        with tempfile.NamedTemporaryFile("w", suffix=".list") as table:
-            table.write(table_text(self.leaps))
-            table.flush()
-            done = subprocess.run(self.command(table.name), capture_output=True, timeout=120, check=False)
-        if done.returncode != 0:
-            raise AssertionError(f"{' '.join(self.command('TABLE'))}: {done.stderr.decode()}")
-        return done.stdout
-
-
-class LeapTest(unittest.TestCase):
-    def judged(self, scenario):
-        judge = Judge(scenario).run(scenario.data())
-        self.assertEqual(judge.complaints, {}, " ".join(scenario.command("TABLE")))
-        self.assertGreater(judge.end.bridges, 0)  # late producers are part of it
-        print(f"{scenario.name} {'+' if scenario.leaps[0].by > 0 else '-'}: {judge.seen['samples']} samples, "
-              f"{judge.seen['boundaries']} boundaries, worst {float(judge.worst):.6f} ns, "
-              f"mid {[(a, round(b, 3)) for a, b in judge.mid_smear][:2]}, kernel apart {len(judge.apart)}")
-        self.assertEqual(judge.end.late_publications, 0)
-        return judge
-
+class LeapTest(ScenarioTest):
     def regular(self, scenario):
         """A leap second that was announced in time."""
         judge = self.judged(scenario)
@@ -133,6 +24,9 @@ class LeapTest(unittest.TestCase):
                 self.assertGreater(judge.seen["ambiguous"], 2 * 1900 * min(1, scenario.reach_s))  # two pages
         self.assertGreater(judge.seen[f"indicator {leap_oracle.JUST_PAST}"], 4 * 900 * scenario.reach_s)
         self.assertEqual(judge.seen["TAI known"] > 0, scenario.table or scenario.kernel_tai)
+        # Unsmeared REALTIME is the kernel's own, but for the tick that the kernel is late by.
+        self.assertGreater(judge.seen["kernel"], 2 * 3000 * scenario.reach_s)
+        self.assertTrue(judge.apart)
         if scenario.smear:
             self.assertGreater(judge.seen[f"indicator {leap_oracle.IN_SMEAR}"], 2 * 1900 * scenario.reach_s)
             self.assertTrue(judge.mid_smear)
@@ -171,6 +65,13 @@ class LeapTest(unittest.TestCase):
     def test_no_smear_on_any_page(self):
         self.regular(Scenario([leap("2016")], "none", table=True))
 
+    def test_a_producer_that_is_replaced_in_a_smear_and_at_the_leap(self):
+        scenario = Scenario([leap("2016")], table=True, restart_s=())
+        instants = [scenario.leaps[0].tai_s() * SECOND + ns for ns in (-3600 * SECOND, -30_000_000, 500_000_000)]
+        scenario.restart_s = [scenario.at(tai) for tai in instants]
+        scenario.windows += instants
+        self.regular(scenario)
+
     # ---- nobody there
 
     def test_pages_whose_producer_was_killed_the_day_before_leap_and_smear_on_time(self):
@@ -180,6 +81,148 @@ class LeapTest(unittest.TestCase):
                 judge = self.judged(scenario)
                 self.assertTrue(judge.end.killed)
                 self.assertGreater(judge.seen[f"indicator {leap_oracle.IN_SMEAR}"], 2 * 1900 * scenario.reach_s)
+
+    def test_another_seed_gives_other_readings_and_the_same_verdict(self):
+        scenario = Scenario([leap("2016")], "utc-sls", reach_s=0.1)
+        first = scenario.data()
+        scenario.seed += 1
+        self.assertNotEqual(scenario.data(), first)
+        self.regular(scenario)
+
+
+class OracleBitesTest(unittest.TestCase):
+    """A run that is right, with one thing made wrong: the oracle must say what."""
+
+    @classmethod
+    def setUpClass(cls):
+        quick = {"reach_s": 0.02, "coarse_s": 7200, "table": True}
+        cls.scenarios = {"insertion": Scenario([leap("2016")], **quick),
+                         "deletion": Scenario([leap("2016", -1)], **quick)}
+        cls.data = {name: scenario.data() for name, scenario in cls.scenarios.items()}
+
+    def test_the_runs_themselves_are_right(self):
+        for name, scenario in self.scenarios.items():
+            judge = Judge(scenario).run(self.data[name])
+            self.assertEqual(judge.complaints, {})
+            self.assertGreater(judge.seen["samples"], 500)
+
+    def rejected(self, run, *names, **wrong):
+        judge = Judge(self.scenarios[run]).run(self.data[run], **wrong)
+        self.assertLessEqual(set(names), set(judge.complaints), judge.complaints)
+        return judge
+
+    @staticmethod
+    def smeared(change):
+        """A damage to the leap words of the smeared pages' segments."""
+        def damage(page, segment):
+            if page.smear is None or segment.leap_start_ns == NO_LEAP:
+                return segment
+            return segment.changed(**change(segment))
+        return damage
+
+    def test_a_slope_off_by_one_unit(self):
+        for by in (1, -1):
+            damage = self.smeared(lambda s, by=by: {"leap_slope_frac": s.leap_slope_frac + by})
+            judge = self.rejected("insertion", "leap slope", damage=damage)
+            self.assertEqual(set(judge.complaints), {"leap slope"})  # no value shows it
+
+    def test_a_window_shifted_by_a_microsecond(self):
+        damage = self.smeared(lambda s: {"leap_start_ns": s.leap_start_ns + 1000, "leap_end_ns": s.leap_end_ns + 1000})
+        self.rejected("insertion", "leap window", damage=damage)
+
+    def test_a_window_shifted_by_a_second(self):
+        damage = self.smeared(lambda s: {"leap_start_ns": s.leap_start_ns + SECOND,
+                                         "leap_end_ns": s.leap_end_ns + SECOND})
+        self.rejected("deletion", "leap window", "exact time", damage=damage)
+
+    def test_the_sign_of_a_deletion(self):
+        damage = self.smeared(lambda s: {"utc_offset_after_ns": s.utc_offset_ns + SECOND})
+        self.rejected("deletion", "leap offsets", "exact time", damage=damage)
+
+    def test_a_step_of_38_ns_at_the_end(self):
+        def change(segment):
+            length = segment.leap_end_ns - segment.leap_start_ns
+            return {"leap_slope_frac": ((SECOND - 38) << 64) // length}
+        self.rejected("insertion", "leap slope", "exact time", "step", "backward", damage=self.smeared(change))
+        self.rejected("deletion", "leap slope", "exact time", "step", damage=self.smeared(change))
+
+    def test_an_offset_of_18_seconds(self):
+        damage = self.smeared(lambda s: {"utc_offset_after_ns": s.utc_offset_after_ns - 18 * SECOND})
+        self.rejected("insertion", "leap offsets", "exact time", "step", damage=damage)
+
+    def test_a_smear_that_begins_at_the_leap(self):
+        leap_ns = self.scenarios["insertion"].leaps[0].tai_s() * SECOND
+        damage = self.smeared(lambda s: {"leap_start_ns": leap_ns,
+                                         "leap_end_ns": leap_ns + s.leap_end_ns - s.leap_start_ns})
+        self.rejected("insertion", "leap window", "exact time", damage=damage)
+
+    def test_a_smear_of_the_length_that_utc_has_and_not_the_smeared_clock(self):
+        def change(segment):
+            length = 86400 * SECOND
+            return {"leap_end_ns": segment.leap_start_ns + length, "leap_slope_frac": (SECOND << 64) // length}
+        self.rejected("insertion", "leap window", "exact time", damage=self.smeared(change))
+
+    def test_a_smear_that_is_not_there(self):
+        def change(segment):
+            return {"leap_start_ns": NO_LEAP, "leap_end_ns": NO_LEAP, "utc_offset_after_ns": segment.utc_offset_ns}
+        self.rejected("insertion", "leap not announced", "exact time", damage=self.smeared(change))
+
+    def test_an_unsmeared_leap_a_second_late(self):
+        def damage(page, segment):
+            if page.smear or segment.leap_start_ns == NO_LEAP:
+                return segment
+            return segment.changed(leap_start_ns=segment.leap_start_ns + SECOND,
+                                   leap_end_ns=segment.leap_end_ns + SECOND)
+        self.rejected("insertion", "leap window", "exact time", "kernel", damage=damage)
+
+    def test_a_trace_of_the_leap_in_monotonic_or_tai(self):
+        leap_ns = self.scenarios["insertion"].leaps[0].tai_s() * SECOND
+
+        def late(segment):
+            return segment.tai_ns >= leap_ns
+        self.rejected("insertion", "TAI - MONOTONIC", "rate of MONOTONIC", "boundary of MONOTONIC",
+                      damage=lambda page, s: s.changed(monotonic_offset_ns=s.monotonic_offset_ns + SECOND)
+                      if late(s) else s)
+        self.rejected("insertion", "TAI - MONOTONIC", "boundary of TAI",
+                      damage=lambda page, s: s.changed(tai_ns=s.tai_ns + 1,
+                                                       monotonic_offset_ns=s.monotonic_offset_ns + 1)
+                      if late(s) else s)
+
+    # ---- wrong readers
+
+    @staticmethod
+    def reading(index, change, clock=leap_oracle.REALTIME, smeared=False):
+        """Changes one word of a clock's reading."""
+        def misread(page, sample):
+            if (page.smear is not None) != smeared:
+                return sample
+            clocks = list(sample.clocks)
+            words = list(clocks[clock])
+            words[index] = change(words[index])
+            clocks[clock] = tuple(words)
+            return sample.changed(clocks=clocks)
+        return misread
+
+    def test_a_reader_that_is_a_nanosecond_off(self):
+        for clock in range(5):
+            self.rejected("insertion", "integer formula", misread=self.reading(2, lambda ns: ns + 1, clock, True))
+
+    def test_a_reader_that_does_not_see_ambiguity_or_sees_it_everywhere(self):
+        flag = leap_oracle.AMBIGUOUS
+        self.rejected("insertion", "flags", "ambiguity by date", misread=self.reading(1, lambda flags: flags & ~flag))
+        self.rejected("deletion", "flags", "ambiguity by date", misread=self.reading(1, lambda flags: flags | flag))
+
+    def test_a_reader_that_takes_a_deletion_for_an_insertion(self):
+        swap = {leap_oracle.PENDING_DELETION: leap_oracle.PENDING_INSERTION}
+        self.rejected("deletion", "indicator", "indicator by date",
+                      misread=self.reading(8, lambda word: swap.get(word, word), smeared=True))
+
+    def test_a_reader_whose_bounds_are_narrower(self):
+        self.rejected("insertion", "bounds", misread=self.reading(3, lambda ns: ns + 1))
+        for clock in (leap_oracle.REALTIME, leap_oracle.MONOTONIC):
+            for smeared in (False, True):
+                self.rejected("deletion", "bounds", "containment",
+                              misread=self.reading(4, lambda ns: ns - 10 * SECOND, clock, smeared))
 
 
 if __name__ == "__main__":

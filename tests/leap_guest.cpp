@@ -7,6 +7,7 @@
 //   set S NS             CLOCK_REALTIME, s since 1970 and ns, at a tick
 //   tai S                the kernel's TAI - UTC, as a time daemon sets it
 //   flag none|ins|del    as a time daemon does: the clock is synchronised, a leap second announced
+//   flag ins_unsync      as a daemon does that never calls the clock synchronised
 //   reset                the kernel forgets the leap second that it took last
 //   producer DIR COMMAND...  starts clockpaged on DIR, and waits until its pages can be read
 //   signal N             to it, and waits for its end. After SIGTERM (15) its pages are forgotten
@@ -74,7 +75,10 @@ void set_flag(const std::string& flag) {
   timex t{};
   t.modes = ADJ_STATUS | ADJ_MAXERROR | ADJ_ESTERROR;
   t.maxerror = t.esterror = 1000;
-  t.status = flag == "ins" ? STA_INS : flag == "del" ? STA_DEL : 0;
+  t.status = flag == "ins"          ? STA_INS
+             : flag == "ins_unsync" ? STA_INS | STA_UNSYNC
+             : flag == "del"        ? STA_DEL
+                                    : 0;
   require(adjtimex(&t) >= 0, "adjtimex ADJ_STATUS");
 }
 

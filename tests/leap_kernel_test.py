@@ -12,7 +12,7 @@ import uml_guest
 from uml_guest import NS, Leap, utc
 
 # adjtimex's results.
-TIME_OK, TIME_INS, TIME_DEL, TIME_OOP, TIME_WAIT = range(5)
+TIME_OK, TIME_INS, TIME_DEL, TIME_OOP, TIME_WAIT, TIME_ERROR = range(6)
 STA_INS = 0x10
 TICK_NS = 10_000_000  # CONFIG_HZ=100
 
@@ -39,6 +39,7 @@ class KernelTest(unittest.TestCase):
         ], [
             "tai 36", *write("inserted", second, 2, "ins", phase),
             *write("deleted", third, 3, "del", phase),
+            "tai 36", *write("unsynchronised", second, 2, "ins_unsync", phase),
             # Announced within the last second.
             "reset", f"set {second - 1} {phase}", "flag ins", "sample too_late 1.3",
             # Announced, and then the clock is set.
@@ -51,6 +52,7 @@ class KernelTest(unittest.TestCase):
             "any_day": Leap(cls.rows["any_day"], first + 2 * day, 1, 1),
             "inserted": Leap(cls.rows["inserted"], second, 36, 1)}
         cls.deletion = Leap(cls.rows["deleted"], third, 37, -1)
+        cls.unsynchronised = Leap(cls.rows["unsynchronised"], second, 36, 1)
         cls.leaps = {**cls.insertions, "deleted": cls.deletion}
         cls.midnight = {"left_set": first + day, "too_late": second, "set_again": second}
         for name, leap in cls.leaps.items():
@@ -132,8 +134,7 @@ class KernelTest(unittest.TestCase):
             self.assertEqual(order, [TIME_OK, TIME_INS, TIME_OOP, TIME_WAIT])
             during = [row for row in leap.not_before(leap.tai) if row["tai_after"] < leap.tai + NS]
             self.assertEqual({row["state"] for row in during}, {TIME_OOP})
-            # TIME_WAIT from the tick after 23:59:60 on.
-            self.assertEqual({row["state"] for row in leap.rows if row["coarse"] >= leap.midnight}, {TIME_WAIT})
+            self.assertEqual({row["state"] for row in leap.not_before(leap.tai + NS)}, {TIME_WAIT})
 
     def test_a_deletion_is_pending_and_then_over(self):
         states = [row["state"] for row in self.deletion.rows]
@@ -154,6 +155,15 @@ class KernelTest(unittest.TestCase):
         leap = self.leaps["never_set"]
         self.assertEqual({row["tai_offset"] for row in leap.until(leap.tai)}, {0})
         self.assertEqual({row["tai_offset"] for row in leap.not_before(leap.tai)}, {1})
+
+    def test_a_clock_that_is_not_called_synchronised_leaps_too_and_the_state_hides_it(self):
+        leap = self.unsynchronised
+        self.assertEqual((leap.offset(leap.rows[0]), leap.offset(leap.rows[-1])), (leap.before, leap.after))
+        self.assertEqual({row["state"] for row in leap.until(leap.tai)}, {TIME_ERROR})
+        # What adjtimex corrects itself, until the tick has come, it says: up to two ticks long.
+        said = [row["state"] for row in leap.not_before(leap.tai) if row["state"] != TIME_ERROR]
+        self.assertLessEqual(set(said), {TIME_OOP, TIME_WAIT})
+        self.assertEqual(leap.rows[-1]["state"], TIME_ERROR)
 
     def no_leap(self, name):
         """The rows, through a midnight at which REALTIME simply goes on."""

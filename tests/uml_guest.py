@@ -116,6 +116,9 @@ class Leap:
 def report(name, leap):
     """The readings on both sides of the step, and how late it came."""
     rows = [row for row in leap.rows if leap.offset(row) is not None]
+    if not rows:
+        print(f"{name}: TAI - REALTIME is never what it should be before or after", flush=True)
+        return
     last, first = next(((a, b) for a, b in zip(rows, rows[1:]) if leap.offset(a) != leap.offset(b)),
                        (rows[-1], rows[-1]))
     print(f"{name}: REALTIME {clock(last['realtime'])} at TAI - leap = {(last['tai'] - leap.tai) / 1e6:+.3f} ms, "

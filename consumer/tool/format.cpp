@@ -97,6 +97,12 @@ std::string leap_name(unsigned indicator) {
                                    : fmt::format("leap_{}", indicator);
 }
 
+std::string leap_short(unsigned indicator) {
+  static constexpr std::array<std::string_view, 5> kNames = {"-", "insertion", "deletion",
+                                                             "in smear", "just past"};
+  return indicator < kNames.size() ? std::string(kNames[indicator]) : fmt::format("{}", indicator);
+}
+
 std::string leap_words(unsigned indicator) {
   switch (indicator) {
     case CLOCKPAGE_LEAP_NONE:

@@ -35,6 +35,8 @@ std::string revoked_words(uint64_t revoked);
 std::string smear_text(const Smear& smear);
 /// One word for programs: "pending_insertion".
 std::string leap_name(unsigned indicator);
+/// As short as can be, for tables: "insertion", "deletion", "in smear", "just past", "-".
+std::string leap_short(unsigned indicator);
 /// A clause for people: "a leap second will be inserted".
 std::string leap_words(unsigned indicator);
 

@@ -19,6 +19,7 @@ struct ReadOptions {
   CommonOptions common;
   std::optional<int> clock;
   bool require_sync = false;
+  bool smeared = false;
 };
 
 struct Reading {
@@ -47,7 +48,20 @@ std::vector<Reading> read_clocks(const Page& page, std::optional<int> only) {
   return readings;
 }
 
-void print_text(const std::vector<Reading>& readings) {
+// What REALTIME is: whose time scale, and where on it.
+std::string realtime_words(const Page& page, const clockpage_time& time) {
+  std::string text;
+  if (time.smear != CLOCKPAGE_SMEAR_NONE) text += ", smear " + smear_text(page.smear());
+  if (time.leap_indicator != CLOCKPAGE_LEAP_NONE) text += "; " + leap_words(time.leap_indicator);
+  if (time.flags & CLOCKPAGE_TIME_AMBIGUOUS)
+    text += time.leap_indicator == CLOCKPAGE_LEAP_JUST_PAST
+                ? "; this second is counted twice: the second time, 23:59:60"
+                : "; this second is counted twice: the first time";
+  if (time.flags & CLOCKPAGE_TIME_HOST_IN_SMEAR) text += "; the host's own clock is being smeared";
+  return text;
+}
+
+void print_text(const Page& page, const std::vector<Reading>& readings) {
   for (const Reading& reading : readings) {
     const clockpage_time& time = reading.time;
     if (reading.error == CLOCKPAGE_E_TAI_UNKNOWN) {
@@ -56,10 +70,11 @@ void print_text(const std::vector<Reading>& readings) {
       fmt::print("{:<9}  error: {}\n", clock_name(reading.clock),
                  clockpage_strerror(reading.error));
     } else {
-      fmt::print("{:<9}  {:>33}  {:>19} ns  +- {:<10}  {}{}\n", clock_name(reading.clock),
+      fmt::print("{:<9}  {:>33}  {:>19} ns  +- {:<10}  {}{}{}\n", clock_name(reading.clock),
                  clock_text(reading.clock, time.ns), time.ns, bound_text(bound_of(time)),
                  status_name(time.status),
-                 time.flags & CLOCKPAGE_TIME_OVERDUE ? ", overdue: provisional" : "");
+                 time.flags & CLOCKPAGE_TIME_OVERDUE ? ", overdue: provisional" : "",
+                 reading.clock == CLOCKPAGE_REALTIME ? realtime_words(page, time) : "");
     }
   }
 }
@@ -82,20 +97,24 @@ nlohmann::ordered_json json_of(const Reading& reading) {
   json["status"] = status_name(time.status);
   json["reason"] = reason_name(time.reason);
   json["overdue"] = (time.flags & CLOCKPAGE_TIME_OVERDUE) != 0;
+  json["leap_indicator"] = leap_name(time.leap_indicator);
+  json["ambiguous"] = (time.flags & CLOCKPAGE_TIME_AMBIGUOUS) != 0;
+  json["host_in_smear"] = (time.flags & CLOCKPAGE_TIME_HOST_IN_SMEAR) != 0;
   return json;
 }
 
 int run_read(const ReadOptions& options) {
-  const Page page = Page::open(options.common.directory);
+  const Page page = Page::open(options.common.directory, options.smeared);
   const std::vector<Reading> readings = read_clocks(page, options.clock);
   if (options.common.json) {
     nlohmann::ordered_json json;
     json["file"] = page.file();
+    json["smear"] = smear_text(page.smear());
     for (const Reading& reading : readings)
       json["clocks"][std::string(clock_name(reading.clock))] = json_of(reading);
     fmt::print("{}\n", json.dump(2));
   } else {
-    print_text(readings);
+    print_text(page, readings);
   }
   for (const Reading& reading : readings)
     if (reading.error && reading.error != CLOCKPAGE_E_TAI_UNKNOWN)
@@ -115,6 +134,7 @@ void add_read_command(CLI::App& app, Run& run) {
   add_common_options(*command, options->common);
   add_clock_option(*command, options->clock,
                    "Only this clock: realtime, tai, monotonic, raw or boottime");
+  command->add_flag("--smeared", options->smeared, "Read the smeared page");
   command->add_flag("--require-sync", options->require_sync, "Exit 3 unless synchronised");
   command->callback([&run, options] { run = [options] { return run_read(*options); }; });
 }

@@ -11,6 +11,7 @@
 #include "commands.hpp"
 #include "exit_code.hpp"
 #include "format.hpp"
+#include "leap_state.hpp"
 #include "page.hpp"
 
 namespace clockpage::tool {
@@ -36,13 +37,14 @@ Producer producer_of(uint64_t pid) {
 struct State {
   NewestSegment newest;
   clockpage_diagnostics diagnostics = {};
+  LeapState leap;
   Producer producer = Producer::kEnded;
   int error = 0;  // of reading REALTIME
   clockpage_time realtime = {};
   clockpage_time monotonic = {};
 
   bool overdue() const { return newest.lease_margin_ns <= 0; }
-  bool tai_known() const { return newest.segment.flags & CLOCKPAGE_SEGMENT_TAI_KNOWN; }
+  bool tai_known() const { return leap.tai_known(); }
   uint8_t status() const {
     return error ? static_cast<uint8_t>(CLOCKPAGE_STATUS_UNRELIABLE) : realtime.status;
   }
@@ -51,7 +53,8 @@ struct State {
 State state_of(const Page& page) {
   State state;
   state.newest = page.newest();
-  state.diagnostics = page.diagnostics();
+  state.leap = LeapState::of(page, state.newest.counter);
+  state.diagnostics = state.leap.diagnostics;
   state.producer = producer_of(state.diagnostics.producer_pid);
   // At the very counter value the lease was judged by, so that the two agree.
   state.error = clockpage_at_bounds(&page.unscaled(), CLOCKPAGE_REALTIME, state.newest.counter,
@@ -116,11 +119,7 @@ void print_state(const Page& page, const State& state) {
   fmt::print("bounds        REALTIME +- {}, MONOTONIC +- {}\n",
              state.error ? "unknown" : bound_text(bound_of(state.realtime)),
              state.error ? "unknown" : bound_text(bound_of(state.monotonic)));
-  if (state.tai_known())
-    fmt::print("TAI           known: TAI - UTC = {}\n",
-               duration_text(state.newest.segment.utc_offset_ns));
-  else
-    fmt::print("TAI           unknown\n");
+  print_leap_state(state.leap);
   fmt::print("epoch         {} (steps: REALTIME {}, TAI {}, MONOTONIC {})\n",
              state.newest.segment.epoch, words.realtime_steps, words.tai_steps,
              words.monotonic_steps);
@@ -187,7 +186,8 @@ Json json_of(const Page& page, const State& state) {
   json["realtime_bound_ns"] = bound_json(state, state.realtime);
   json["monotonic_bound_ns"] = bound_json(state, state.monotonic);
   json["tai_known"] = state.tai_known();
-  json["utc_offset_ns"] = state.tai_known() ? Json(segment.utc_offset_ns) : Json();
+  json["utc_offset_ns"] = state.tai_known() ? Json(state.leap.offset_ns()) : Json();
+  json.update(json_of_leap_state(state.leap));
   json["abi_major"] = directory.abi_major;
   json["abi_minor"] = directory.abi_minor;
   json["generation"] = directory.generation;

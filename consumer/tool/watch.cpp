@@ -6,12 +6,14 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "commands.hpp"
 #include "exit_code.hpp"
 #include "format.hpp"
 #include "kernel_side.hpp"
 #include "page.hpp"
+#include "page_table.hpp"
 #include "run_control.hpp"
 
 namespace clockpage::tool {
@@ -40,6 +42,7 @@ struct Sample {
   int64_t allowed_ns = kToleranceNs;
   std::optional<uint64_t> bound_ns;  // of page against its source, not against UTC
   int64_t lease_margin_ns = 0;
+  std::optional<PageTable> pages;  // all four, at the same counter value; only of REALTIME
 
   int64_t difference_ns() const { return page.ns - kernel_ns; }
   bool comparable() const { return !error && kernel_read; }
@@ -81,7 +84,7 @@ class Watch {
       show(sample);
       deadline.sleep(interval);
     } while (!deadline.passed() && !stop_requested());
-    if (terminal_) fmt::print("\n");
+    if (terminal_ && !shows_pages()) fmt::print("\n");
     tally.seconds = deadline.elapsed_seconds();
     return tally;
   }
@@ -89,7 +92,8 @@ class Watch {
  private:
   Sample take() const;
   void count(const Sample& sample, Tally& tally) const;
-  void show(const Sample& sample) const;
+  void show(const Sample& sample);
+  bool shows_pages() const { return *options_.clock == CLOCKPAGE_REALTIME; }
   std::string line_of(const Sample& sample) const;
 
   const WatchOptions& options_;
@@ -97,6 +101,7 @@ class Watch {
   const KernelSide& kernel_;
   bool simulated_;
   bool terminal_;
+  size_t lines_shown_ = 0;  // on the terminal, to be overwritten
 };
 
 Sample Watch::take() const {
@@ -122,6 +127,9 @@ Sample Watch::take() const {
     if (!again && kernel) break;
   }
   if (!sample.error) sample.lease_margin_ns = page_.newest().lease_margin_ns;
+  if (shows_pages())
+    sample.pages =
+        PageTable::of(page_, sample.error ? clockpage_counter_ordered() : sample.page.counter);
   return sample;
 }
 
@@ -160,12 +168,21 @@ std::string Watch::line_of(const Sample& sample) const {
   return line;
 }
 
-void Watch::show(const Sample& sample) const {
+void Watch::show(const Sample& sample) {
   if (options_.common.json) return;
-  if (terminal_)
-    fmt::print("\r{}\x1b[K", fit_terminal(line_of(sample), STDOUT_FILENO));
-  else
-    fmt::print("{}\n", line_of(sample));
+  std::vector<std::string> lines = {line_of(sample)};
+  if (sample.pages)
+    for (std::string& line : sample.pages->lines()) lines.push_back(std::move(line));
+  if (!terminal_) {
+    for (const std::string& line : lines) fmt::print("{}\n", line);
+  } else if (lines.size() == 1) {
+    fmt::print("\r{}\x1b[K", fit_terminal(lines[0], STDOUT_FILENO));
+  } else {
+    if (lines_shown_) fmt::print("\x1b[{}A", lines_shown_);
+    for (const std::string& line : lines)
+      fmt::print("\r{}\x1b[K\n", fit_terminal(line, STDOUT_FILENO));
+    lines_shown_ = lines.size();
+  }
   std::fflush(stdout);
 }
 
@@ -188,6 +205,7 @@ Json json_of(const WatchOptions& options, const Page& page, const KernelSide& ke
   json["bound_ns"] = last.bound_ns ? Json(*last.bound_ns) : Json();
   json["status"] = last.error ? Json() : Json(status_name(last.page.status));
   json["lease_margin_ns"] = last.lease_margin_ns;
+  if (last.pages) json["pages"] = last.pages->json();
   json["seconds"] = tally.seconds;
   json["file"] = page.file();
   return json;
@@ -240,8 +258,8 @@ void add_watch_command(CLI::App& app, Run& run) {
   auto options = std::make_shared<WatchOptions>();
   CLI::App* command = app.add_subcommand(
       "watch",
-      "Show the page's clock beside the kernel's, live; exits 0 if they agreed to within the "
-      "page's bound and 1 us");
+      "Show the page's clock beside the kernel's, live, and REALTIME of all four pages; exits 0 if "
+      "page and kernel agreed to within the page's bound and 1 us");
   add_common_options(*command, options->common);
   add_for_option(*command, options->for_seconds, "Length of the run [until Ctrl-C]");
   add_clock_option(*command, options->clock, "realtime [default], monotonic, raw, boottime or tai");

@@ -83,7 +83,8 @@ TEST(PendingLeapTest, IsWhatTheStatusBitsSayUntilItIsTaken) {
   EXPECT_EQ(pending_leap(TIME_OK, 0, 0), 0);
   EXPECT_EQ(pending_leap(TIME_OOP, STA_INS, 86'399), 0);
   EXPECT_EQ(pending_leap(TIME_WAIT, STA_INS, 0), 0);
-  EXPECT_EQ(pending_leap(TIME_ERROR, STA_INS, 0), 0);
+  EXPECT_EQ(pending_leap(TIME_ERROR, STA_INS, 0), 1);  // it leaps all the same
+  EXPECT_EQ(pending_leap(-1, STA_INS, 0), 0);
 }
 
 // leap_kernel_test.py has a kernel do it.

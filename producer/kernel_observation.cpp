@@ -76,11 +76,11 @@ Quality quality_from_timex(int state, const timex& fields) noexcept {
   return quality;
 }
 
-// The status bits stay set after the leap second, until a daemon clears them; the state tells.
-// An unsynchronised kernel hides it (TIME_ERROR): it will take what is armed, but vouches for
-// nothing.
+// The status bits stay set after the leap second, until a daemon clears them; the state tells. An
+// unsynchronised kernel (chronyd without rtcsync leaves it so) takes what is armed as well, and
+// hides its state (TIME_ERROR): whoever saw it leap knows better.
 int pending_leap_from_timex(int state, const timex& fields) noexcept {
-  if (state != TIME_OK && state != TIME_INS && state != TIME_DEL) return 0;
+  if (state == TIME_OOP || state == TIME_WAIT || state < 0) return 0;
   const int pending = (fields.status & STA_INS) != 0 ? 1 : (fields.status & STA_DEL) != 0 ? -1 : 0;
   // The kernel acts on the bit at the next whole second. One set within the last second before the
   // leap second is for the day after, spec 4.1.

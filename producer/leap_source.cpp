@@ -86,11 +86,13 @@ void LeapSource::remember_taken(const Observation& o, std::int64_t utc_s) noexce
   const std::int64_t before = source_offset_ns_.value_or(o.tai_minus_realtime_ns);
   const std::int64_t moved_s = (o.tai_minus_realtime_ns - before) / kNsPerSecond;
   source_offset_ns_ = o.tai_minus_realtime_ns;
+  if (o.pending_leap == 0) spent_ = false;
   if (moved_s != 1 && moved_s != -1) return;
   const std::int64_t offset_s = known_.tai_offset_ns / kNsPerSecond;
   const std::int64_t midnight = floor_div(utc_s + kDay / 2, kDay) * kDay;
-  if (is_near({midnight, 0, 0}, utc_s * kNsPerSecond))
-    taken_ = LeapSecond{midnight, offset_s - moved_s, offset_s};
+  if (!is_near({midnight, 0, 0}, utc_s * kNsPerSecond)) return;
+  taken_ = LeapSecond{midnight, offset_s - moved_s, offset_s};
+  spent_ = o.pending_leap != 0;
 }
 
 std::optional<LeapSecond> LeapSource::next(const Observation& o,
@@ -107,7 +109,7 @@ std::optional<LeapSecond> LeapSource::next(const Observation& o,
   const std::int64_t day = floor_div(utc_s, kDay) * kDay;
   // Just after midnight: one that is due, and not taken yet.
   const bool overdue = utc_s - day < kLeapGraceNs / kNsPerSecond;
-  if (o.pending_leap == 0 || overdue || config_.host_smear != kNoSmear) return by_table;
+  if (o.pending_leap == 0 || spent_ || overdue || config_.host_smear != kNoSmear) return by_table;
   const LeapSecond by_kernel{day + kDay, offset_s, offset_s + o.pending_leap};
   return by_table && by_table->utc_s < by_kernel.utc_s ? by_table : by_kernel;
 }

@@ -68,6 +68,7 @@ class LeapSource {
   std::optional<std::int64_t> source_offset_ns_;          // the source's own, as last seen
   std::optional<std::int64_t> configured_correction_ns_;  // told - the source's own
   std::optional<LeapSecond> taken_;                       // by the source, before our eyes
+  bool spent_ = false;  // what the source has announced ever since, it has taken
 };
 
 }  // namespace clockpage::producer

@@ -131,6 +131,26 @@ TEST_F(LeapSourceTest, WhatTheKernelHasArmedEndsTheCurrentDay) {
   EXPECT_EQ(source.known().next, (LeapSecond{k2016, 36, 37}));
 }
 
+// An unsynchronised kernel does not say that it has taken it, and the flag stays.
+TEST_F(LeapSourceTest, AFlagThatStaysAnnouncesNoSecondLeap) {
+  LeapSource source(LeapConfig{});
+  Observation o = at(k2016 - 60, 0, 36);
+  o.pending_leap = 1;
+  source.observe(o);
+  EXPECT_EQ(source.known().next, (LeapSecond{k2016, 36, 37}));
+  for (const std::int64_t later : {-1, 0, 10, 3'600}) {
+    o = at(k2016 + later, 4'000'000, 37, 37);
+    o.pending_leap = 1;
+    source.observe(o);
+    EXPECT_EQ(source.known().next, std::nullopt) << later;
+  }
+  o.pending_leap = 0;
+  source.observe(o);
+  o.pending_leap = 1;  // armed anew
+  source.observe(o);
+  EXPECT_EQ(source.known().next, (LeapSecond{k2016 + 86'400, 37, 38}));
+}
+
 TEST_F(LeapSourceTest, ALeapThatIsDueIsNotTakenForTheNextDays) {
   LeapSource source(LeapConfig{});
   Observation o = at(k2016, 3'000'000, 36);

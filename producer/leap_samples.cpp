@@ -144,8 +144,10 @@ class Sampler {
     const std::int64_t from = tai(last_);
     const std::int64_t to = tai(now);
     next_ = std::max(next_, last_);
+    bool watched = false;
     for (const std::int64_t centre : options_.windows_ns) {
       if (to < centre - options_.reach_ns || from > centre + options_.reach_ns) continue;
+      watched = true;
       for (std::uint64_t c = next_; c <= now; c += kHz / 1000)
         if (std::abs(tai(c) - centre) <= options_.reach_ns) at.push_back(c);
       if (from >= centre || to < centre) continue;
@@ -154,11 +156,13 @@ class Sampler {
       for (std::uint64_t c = there - 6; c <= there + 6; c++) at.push_back(c);
     }
     while (next_ <= now) next_ += kHz / 1000;
-    if (static_cast<double>(now - coarse_) >= options_.coarse_s * kHz) {
-      coarse_ = now;
+    const bool due = static_cast<double>(now - coarse_) >= options_.coarse_s * kHz;
+    if (due) coarse_ = now;
+    if (watched || due) {
+      // And where one segment ends and another begins.
       const clockpage_data_page& page = *sim_.region().page(0);
       const std::uint64_t start = page.segment[(page.index - 1) % CLOCKPAGE_SEGMENT_COUNT].start;
-      for (std::uint64_t c = start - 2; c <= start + 2; c++) at.push_back(c);
+      for (std::uint64_t c = start - 3; c <= start + 3; c++) at.push_back(c);
     }
     std::sort(at.begin(), at.end());
     at.erase(std::unique(at.begin(), at.end()), at.end());

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# timeout: 300
+# timeout: 900
 """Leap seconds that are announced late, not at all, or called off, and two days in a row.
 
 What the smeared pages do then is section 5.6 of the specification; the oracle, as in leap_oracle_test.py,

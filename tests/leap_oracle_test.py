@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# timeout: 300
+# timeout: 900
 """The real leap seconds of 2012, 2015 and 2016, and an imaginary deletion, announced in time.
 
 A producer follows a simulated kernel on a virtual counter through each of them (leap_samples), on all four

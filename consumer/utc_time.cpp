@@ -183,8 +183,11 @@ std::string utc_text(const UtcTime& time) {
 }
 
 std::string tai_text(std::int64_t ns) {
-  const std::int64_t seconds = ns >= 0 ? ns / kSecond : (ns - kSecond + 1) / kSecond;
-  return calendar_text(seconds, static_cast<std::int32_t>(ns - seconds * kSecond), false) + " TAI";
+  const std::int64_t rest = ns % kSecond;
+  const bool below = rest < 0;
+  return calendar_text(ns / kSecond - (below ? 1 : 0),
+                       static_cast<std::int32_t>(below ? rest + kSecond : rest), false) +
+         " TAI";
 }
 
 std::string date_text(std::int64_t posix_s) {

@@ -99,7 +99,8 @@ TEST(UtcTextTest, WritesTheLeapSecondAsSuch) {
 
 TEST(UtcTextTest, CanBeOfAnyNumber) {
   EXPECT_EQ(tai_text(-1), "1969-12-31T23:59:59.999999999 TAI");
-  EXPECT_NE(tai_text(INT64_MIN), "");
+  EXPECT_EQ(tai_text(INT64_MIN), "1677-09-21T00:12:43.145224192 TAI");
+  EXPECT_EQ(tai_text(INT64_MAX), "2262-04-11T23:47:16.854775807 TAI");
   EXPECT_EQ(seconds_text(INT64_MIN), "-9223372036.854775808");
 }
 

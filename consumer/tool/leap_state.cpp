@@ -26,8 +26,8 @@ int64_t floor_seconds(int64_t ns) { return ns / kNsPerSecond - (ns % kNsPerSecon
 
 // UTC to the ns, without a fraction that is zero.
 std::string utc_words(int64_t ns) {
-  const int64_t s = floor_seconds(ns);
-  std::string text = utc_text({s, static_cast<int32_t>(ns - s * kNsPerSecond), false});
+  const int64_t rest = ns % kNsPerSecond + (ns % kNsPerSecond < 0 ? kNsPerSecond : 0);
+  std::string text = utc_text({floor_seconds(ns), static_cast<int32_t>(rest), false});
   if (text.ends_with(".000000000Z")) text.replace(text.size() - 11, 11, "Z");
   return text;
 }

@@ -1,7 +1,7 @@
 # The reader's tests, and its two benchmarks.
 find_package(Threads REQUIRED)
 
-clockpage_add_test(reader_test SOURCES reader_test.cpp
+clockpage_add_test(reader_test SOURCES reader_test.cpp reader_leap_test.cpp
                    LIBRARIES clockpage_headers Threads::Threads TIMEOUT 300)
 clockpage_add_test(reader_random_test SOURCES reader_random_test.cpp
                    LIBRARIES clockpage_headers TIMEOUT 300)

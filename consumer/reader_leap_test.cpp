@@ -62,6 +62,7 @@ TEST_F(LeapTest, MovesTheOffsetLinearlyThroughASmear) {
 class LeapIndicationTest : public LeapTest {
  protected:
   LeapIndicationTest() { Newest().lease_end = Start(0) + 4 * kHz; }
+  static constexpr std::int64_t kDay = 86'400 * kSecond;
   static constexpr std::uint64_t kLeap = kFirst + 15 * kLength + 2 * kHz;
   void SetLeapAtTwoSeconds(std::int64_t by_ns, std::int64_t length_ns) {
     SetLeap(by_ns, length_ns);
@@ -69,13 +70,23 @@ class LeapIndicationTest : public LeapTest {
     Newest().leap_start_ns = OnLine(0, kLeap);
     Newest().leap_end_ns = Newest().leap_start_ns + length;
   }
-  // At `ns` from the leap's beginning, to the ns.
-  clockpage_time From(std::int64_t ns, int clock = CLOCKPAGE_REALTIME) {
-    std::uint64_t counter = kLeap + static_cast<std::uint64_t>(2 * ns);
-    while (OnLine(0, counter) < Newest().leap_start_ns + ns) counter++;
-    while (OnLine(0, counter - 1) >= Newest().leap_start_ns + ns) counter--;
-    EXPECT_EQ(OnLine(0, counter), Newest().leap_start_ns + ns);
+  // The same a day later: its last day begins where it was.
+  void SetLeapADayAhead(std::int64_t by_ns, std::int64_t length_ns) {
+    SetLeapAtTwoSeconds(by_ns, length_ns);
+    Newest().leap_start_ns += kDay;
+    Newest().leap_end_ns += kDay;
+  }
+  // At a TAI in the newest lease, to the ns.
+  clockpage_time AtTai(std::int64_t tai, int clock) {
+    std::uint64_t counter = kLeap + static_cast<std::uint64_t>(2 * (tai - OnLine(0, kLeap)));
+    while (OnLine(0, counter) < tai) counter++;
+    while (OnLine(0, counter - 1) >= tai) counter--;
+    EXPECT_EQ(OnLine(0, counter), tai);
     return Bounds(clock, counter);
+  }
+  // At `ns` from the leap's beginning.
+  clockpage_time From(std::int64_t ns, int clock = CLOCKPAGE_REALTIME) {
+    return AtTai(Newest().leap_start_ns + ns, clock);
   }
   int Indicator(std::int64_t ns, int clock = CLOCKPAGE_REALTIME) {
     return From(ns, clock).leap_indicator;
@@ -86,7 +97,7 @@ class LeapIndicationTest : public LeapTest {
 };
 
 TEST_F(LeapIndicationTest, TurnsOverAtTheLeapOnAllClocks) {
-  Newest().leap_indicator = 77;  // not read where a leap is in sight
+  Newest().leap_indicator = 77;  // not read where a leap is near
   for (int clock : kClocks) {
     SetLeapAtTwoSeconds(kSecond, 0);
     EXPECT_EQ(Indicator(-kSecond, clock), CLOCKPAGE_LEAP_PENDING_INSERTION);
@@ -111,6 +122,33 @@ TEST_F(LeapIndicationTest, SaysThatItIsInASmearFromItsFirstToItsLastNanosecond) 
     }
 }
 
+TEST_F(LeapIndicationTest, SaysThatALeapIsPendingOnItsLastDayAlone) {
+  for (const int word : {CLOCKPAGE_LEAP_NONE, CLOCKPAGE_LEAP_JUST_PAST})
+    for (int clock : kClocks)
+      for (std::int64_t length : {std::int64_t{0}, 100 * kSecond}) {
+        Newest().leap_indicator = static_cast<std::uint8_t>(word);
+        SetLeapADayAhead(kSecond, length);
+        EXPECT_EQ(Indicator(-kDay - kSecond, clock), word);
+        EXPECT_EQ(Indicator(-kDay - 1, clock), word);
+        EXPECT_EQ(Indicator(-kDay, clock), CLOCKPAGE_LEAP_PENDING_INSERTION);
+        EXPECT_EQ(Indicator(-kDay + 1, clock), CLOCKPAGE_LEAP_PENDING_INSERTION);
+        SetLeapADayAhead(-kSecond, length);
+        EXPECT_EQ(Indicator(-kDay - 1, clock), word);
+        EXPECT_EQ(Indicator(-kDay, clock), CLOCKPAGE_LEAP_PENDING_DELETION);
+      }
+}
+
+TEST_F(LeapIndicationTest, TakesNoLeapThatIsFartherThanSignedNumbersReachForPending) {
+  Newest().leap_indicator = 77;
+  SetLeapAtTwoSeconds(kSecond, 0);
+  Newest().leap_start_ns = Newest().leap_end_ns = INT64_MAX - 1;
+  EXPECT_EQ(Bounds(CLOCKPAGE_REALTIME, kLeap).leap_indicator, 77);
+  Newest().tai_ns = std::uint64_t{1} << 63;  // INT64_MIN: no writer's
+  EXPECT_EQ(Bounds(CLOCKPAGE_REALTIME, Start(0)).leap_indicator, 77);
+  Newest().leap_start_ns = Newest().leap_end_ns = INT64_MIN + kDay;
+  EXPECT_EQ(Bounds(CLOCKPAGE_REALTIME, Start(0)).leap_indicator, CLOCKPAGE_LEAP_PENDING_INSERTION);
+}
+
 TEST_F(LeapIndicationTest, SaysWhatTheSegmentSaysWithoutALeap) {
   for (const int word : {CLOCKPAGE_LEAP_NONE, CLOCKPAGE_LEAP_JUST_PAST}) {
     Newest().leap_indicator = static_cast<std::uint8_t>(word);
@@ -129,6 +167,9 @@ TEST_F(LeapIndicationTest, IsRightLongAfterTheWriterHasDied) {
   EXPECT_EQ(time.flags,
             CLOCKPAGE_TIME_TAI_KNOWN | CLOCKPAGE_TIME_OVERDUE | CLOCKPAGE_TIME_AMBIGUOUS);
   EXPECT_EQ(Indicator(0), CLOCKPAGE_LEAP_JUST_PAST);
+  SetLeapADayAhead(kSecond, 0);
+  EXPECT_EQ(Indicator(-kDay - 1), CLOCKPAGE_LEAP_NONE);
+  EXPECT_EQ(Indicator(-kDay), CLOCKPAGE_LEAP_PENDING_INSERTION);
 }
 
 TEST_F(LeapIndicationTest, IsAmbiguousInTheTwoSecondsThatReadTheSame) {

@@ -56,6 +56,8 @@ inline leap_words oracle_leap(const clockpage_segment& s, int clock, std::uint64
   if (as_signed(tai) >= std::max(s.leap_start_ns, s.leap_end_ns))
     return {CLOCKPAGE_LEAP_JUST_PAST, flags};
   if (as_signed(tai) >= s.leap_start_ns) return {CLOCKPAGE_LEAP_IN_SMEAR, flags};
+  if (wide{s.leap_start_ns} - as_signed(tai) > 86'400 * wide{1'000'000'000})
+    return {s.leap_indicator, flags};
   return {static_cast<std::uint8_t>(change < 0 ? CLOCKPAGE_LEAP_PENDING_DELETION
                                                : CLOCKPAGE_LEAP_PENDING_INSERTION),
           flags};

@@ -99,6 +99,29 @@ TEST_F(PublisherLeapTest, OneOfTheTableIsNoStepWhetherTheKernelsTaiIsSetOrNot) {
   }
 }
 
+TEST_F(PublisherLeapTest, OneIsPendingFromADayBeforeItWhateverTheTableKnows) {
+  constexpr int day = 86'400;
+  SimOptions options = before_leap(day + 2, 36);
+  options.publisher.leaps.table = leap_table();
+  start(options);
+  const std::int64_t leap = LeapSecond{k2016Leap, 36, 37}.tai_ns();
+  EXPECT_EQ(newest().terms.utc.start_ns, leap);  // announced
+  EXPECT_EQ(newest().terms.leap_indicator, CLOCKPAGE_LEAP_NONE);
+  int seen[2] = {};
+  for (int i = 0; i < 3000; i++) {
+    run(1);
+    const Segment s = newest();
+    const auto tai = static_cast<std::int64_t>(whole_ns(s.tai.base));
+    const bool near = leap - tai <= day * kNsPerSecond;
+    ASSERT_EQ(s.terms.leap_indicator, near ? CLOCKPAGE_LEAP_PENDING_INSERTION : CLOCKPAGE_LEAP_NONE)
+        << leap - tai;
+    seen[near ? 1 : 0]++;
+  }
+  EXPECT_GT(seen[0], 0);
+  EXPECT_GT(seen[1], 0);
+  EXPECT_EQ(newest(1).terms.leap_indicator, CLOCKPAGE_LEAP_PENDING_INSERTION);
+}
+
 TEST_F(PublisherLeapTest, AKernelThatDoesNotTakeItIsFollowedTwoSecondsLater) {
   SimOptions options = before_leap(4, 36);
   options.publisher.leaps.table = leap_table();

@@ -145,7 +145,7 @@ Steering::Step Steering::set_offsets(const Terms& before, std::int64_t tai_ns,
   step.tai_ns = tai_ns + step.by_ns;
   const Smear& host_smear = leaps_.config().host_smear;
   t.utc = unsmeared_offset(before.utc, step.tai_ns, known, host_smear);
-  t.leap_indicator = leap_indicator(t.utc, step.tai_ns, known, kNoSmear);
+  t.leap_indicator = leap_indicator(t.utc, t.utc, step.tai_ns, known, kNoSmear);
   const std::int64_t utc_step = t.utc.at(step.tai_ns) - before.utc.at(tai_ns);
   const std::int64_t boottime_step = t.boottime_offset_ns - before.boottime_offset_ns;
   if (step.by_ns != 0) t.flags |= CLOCKPAGE_SEGMENT_TAI_STEP;
@@ -297,7 +297,7 @@ UtcTerms Steering::smeared_terms(const UtcOffset& before, const Step& step,
   UtcTerms terms;
   terms.offset =
       smeared_offset(before, step.tai_ns, step.by_ns, unsmeared, step.utc, known, config);
-  terms.leap_indicator = leap_indicator(terms.offset, step.tai_ns, known, config.smear);
+  terms.leap_indicator = leap_indicator(terms.offset, unsmeared, step.tai_ns, known, config.smear);
   return terms;
 }
 
@@ -376,7 +376,8 @@ UtcTerms Steering::first_smeared(const Segment& first) const noexcept {
   const auto tai = static_cast<std::int64_t>(whole_ns(first.tai.base));
   UtcTerms terms;
   terms.offset = regular_offset(tai, first.terms.utc, leaps_.known(), config);
-  terms.leap_indicator = leap_indicator(terms.offset, tai, leaps_.known(), config.smear);
+  terms.leap_indicator =
+      leap_indicator(terms.offset, first.terms.utc, tai, leaps_.known(), config.smear);
   return terms;
 }
 

@@ -122,17 +122,21 @@ UtcOffset smeared_offset(const UtcOffset& before, std::int64_t tai, std::int64_t
   return offset_ramp(now, tai, tai + shortest_ns(target - now, smear), target);
 }
 
-std::uint8_t leap_indicator(const UtcOffset& offset, std::int64_t tai, const UtcKnowledge& known,
-                            const Smear& smear) noexcept {
+std::uint8_t leap_indicator(const UtcOffset& offset, const UtcOffset& unsmeared, std::int64_t tai,
+                            const UtcKnowledge& known, const Smear& smear) noexcept {
   if (known.host_in_smear_of) return CLOCKPAGE_LEAP_IN_SMEAR;
   if (offset.leaps()) {
     if (tai >= offset.end_ns) return CLOCKPAGE_LEAP_JUST_PAST;
     if (tai >= offset.start_ns) return CLOCKPAGE_LEAP_IN_SMEAR;
-    return offset.after_ns > offset.before_ns ? CLOCKPAGE_LEAP_PENDING_INSERTION
-                                              : CLOCKPAGE_LEAP_PENDING_DELETION;
+    if (offset.start_ns - tai <= CLOCKPAGE_LEAP_NOTICE_NS)
+      return offset.after_ns > offset.before_ns ? CLOCKPAGE_LEAP_PENDING_INSERTION
+                                                : CLOCKPAGE_LEAP_PENDING_DELETION;
   }
-  if (!known.previous) return CLOCKPAGE_LEAP_NONE;
-  const std::int64_t end = leap_offset(*known.previous, smear).end_ns;
+  // A smear may end with the leap second, of which the source knows nothing yet then.
+  const bool at_it = unsmeared.leaps() && tai >= unsmeared.start_ns;
+  if (!at_it && !known.previous) return CLOCKPAGE_LEAP_NONE;
+  const LeapSecond previous = at_it ? leap_of(unsmeared) : *known.previous;
+  const std::int64_t end = leap_offset(previous, smear).end_ns;
   return tai >= end && tai < end + kJustPastNs ? CLOCKPAGE_LEAP_JUST_PAST : CLOCKPAGE_LEAP_NONE;
 }
 

@@ -37,8 +37,11 @@ UtcOffset smeared_offset(const UtcOffset& before, std::int64_t tai_ns, std::int6
 UtcOffset regular_offset(std::int64_t tai_ns, const UtcOffset& unsmeared, const UtcKnowledge& known,
                          const LeapConfig& config) noexcept;
 
-// CLOCKPAGE_LEAP_* at tai_ns.
-std::uint8_t leap_indicator(const UtcOffset& offset, std::int64_t tai_ns, const UtcKnowledge& known,
+// CLOCKPAGE_LEAP_* at tai_ns, as a reader of a segment that begins there computes it. Until the
+// leap of `offset` is near that is what is left of the one before: JUST_PAST for 24 h from its end.
+// `unsmeared`: as for smeared_offset; of the unsmeared pages it is `offset`.
+std::uint8_t leap_indicator(const UtcOffset& offset, const UtcOffset& unsmeared,
+                            std::int64_t tai_ns, const UtcKnowledge& known,
                             const Smear& smear) noexcept;
 
 // While the source is in its smear: TAI as the line has it at which unsmeared REALTIME takes the

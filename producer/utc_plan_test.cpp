@@ -56,14 +56,65 @@ struct World {
   }
 };
 
-TEST(UtcPlanTest, AnnouncesALeapMonthsAheadOnBothKindsOfPage) {
+TEST(UtcPlanTest, AnnouncesALeapMonthsAheadInTheFieldsOfBothKindsOfPage) {
   World world;
   world.known.next = kInsertion;
   world.begin_at(k2016Leap - 100 * kDay, 36);
   EXPECT_EQ(world.unsmeared, leap_offset(kInsertion, kNoSmear));
   EXPECT_EQ(world.smeared, leap_offset(kInsertion, kNoonSmear));
-  EXPECT_EQ(leap_indicator(world.unsmeared, world.tai, world.known, kNoSmear),
-            CLOCKPAGE_LEAP_PENDING_INSERTION);
+  EXPECT_EQ(leap_indicator(world.unsmeared, world.unsmeared, world.tai, world.known, kNoSmear),
+            CLOCKPAGE_LEAP_NONE);
+  EXPECT_EQ(leap_indicator(world.smeared, world.unsmeared, world.tai, world.known, kNoonSmear),
+            CLOCKPAGE_LEAP_NONE);
+}
+
+TEST(UtcPlanTest, ALeapIsPendingOnItsLastDayAlone) {
+  for (const LeapSecond& leap : {kInsertion, kDeletion})
+    for (const Smear& smear : {kNoSmear, kNoonSmear, kUtcSls}) {
+      const UtcOffset offset = leap_offset(leap, smear);
+      const auto at = [&](std::int64_t tai) { return leap_indicator(offset, {}, tai, {}, smear); };
+      const auto pending = leap.after_s > leap.before_s ? CLOCKPAGE_LEAP_PENDING_INSERTION
+                                                        : CLOCKPAGE_LEAP_PENDING_DELETION;
+      EXPECT_EQ(at(0), CLOCKPAGE_LEAP_NONE);
+      EXPECT_EQ(at(offset.start_ns - kDay * kNsPerSecond - 1), CLOCKPAGE_LEAP_NONE);
+      EXPECT_EQ(at(offset.start_ns - kDay * kNsPerSecond), pending);
+      EXPECT_EQ(at(offset.start_ns - 1), pending);
+      EXPECT_EQ(at(offset.end_ns - 1), smear == kNoSmear ? pending : CLOCKPAGE_LEAP_IN_SMEAR);
+      EXPECT_EQ(at(offset.end_ns), CLOCKPAGE_LEAP_JUST_PAST);
+    }
+}
+
+TEST(UtcPlanTest, ALeapThatIsKnownAheadDoesNotHideTheOneJustPast) {
+  for (const Smear& smear : {kNoSmear, kNoonSmear}) {
+    UtcKnowledge known;
+    known.previous = kInsertion;
+    known.next = LeapSecond{k2016Leap + 181 * kDay, 37, 38};
+    const std::int64_t end = leap_offset(kInsertion, smear).end_ns;
+    const auto at = [&](std::int64_t tai) {
+      return leap_indicator(leap_offset(*known.next, smear), {}, tai, known, smear);
+    };
+    EXPECT_EQ(at(end - 1), CLOCKPAGE_LEAP_NONE);
+    EXPECT_EQ(at(end), CLOCKPAGE_LEAP_JUST_PAST);
+    EXPECT_EQ(at(end + kDay * kNsPerSecond - 1), CLOCKPAGE_LEAP_JUST_PAST);
+    EXPECT_EQ(at(end + kDay * kNsPerSecond), CLOCKPAGE_LEAP_NONE);
+    // Two days in succession: what is to come on this day goes before what has been.
+    known.next = LeapSecond{k2016Leap + kDay, 37, 38};
+    EXPECT_EQ(at(leap_offset(*known.next, smear).start_ns - kDay * kNsPerSecond),
+              CLOCKPAGE_LEAP_PENDING_INSERTION);
+  }
+}
+
+TEST(UtcPlanTest, ASmearThatEndsWithTheLeapIsJustPastBeforeTheSourceHasTakenIt) {
+  World world;
+  world.config.smear = kUtcSls;
+  world.known.next = kDeletion;
+  world.begin_at(k2016Leap - 10, 36);
+  ASSERT_EQ(world.smeared.end_ns, kDeletion.tai_ns());
+  world.tai = world.smeared.end_ns;
+  world.next();
+  EXPECT_EQ(world.smeared, constant_offset(35 * kNsPerSecond));
+  EXPECT_EQ(leap_indicator(world.smeared, world.unsmeared, world.tai, world.known, kUtcSls),
+            CLOCKPAGE_LEAP_JUST_PAST);
 }
 
 TEST(UtcPlanTest, KeepsTheLeapUntilASecondAfterItWhenTheSourceTakesItLate) {
@@ -83,11 +134,11 @@ TEST(UtcPlanTest, KeepsTheLeapUntilASecondAfterItWhenTheSourceTakesItLate) {
     world.tai++;
     world.next();
     EXPECT_EQ(world.unsmeared, constant_offset(leap.after_s * kNsPerSecond));
-    EXPECT_EQ(leap_indicator(world.unsmeared, world.tai, world.known, kNoSmear),
+    EXPECT_EQ(leap_indicator(world.unsmeared, world.unsmeared, world.tai, world.known, kNoSmear),
               CLOCKPAGE_LEAP_JUST_PAST);
-    EXPECT_EQ(
-        leap_indicator(world.unsmeared, leap.tai_ns() + kDay * kNsPerSecond, world.known, kNoSmear),
-        CLOCKPAGE_LEAP_NONE);
+    EXPECT_EQ(leap_indicator(world.unsmeared, world.unsmeared, leap.tai_ns() + kDay * kNsPerSecond,
+                             world.known, kNoSmear),
+              CLOCKPAGE_LEAP_NONE);
   }
 }
 

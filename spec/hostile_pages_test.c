@@ -105,12 +105,13 @@ static void note(int clock, uint64_t counter, int error) {
  */
 static void check_leap(const struct clockpage_data_page* page, int clock, uint64_t counter,
                        const struct clockpage_time* time) {
-  unsigned with_leap = 0, without = 0;
+  unsigned with_leap = 0, without = 0, own_word = 0;
   for (size_t i = 0; i < CLOCKPAGE_SEGMENT_COUNT; i++) {
     if (page->segment[i].leap_start_ns != CLOCKPAGE_NO_LEAP)
       with_leap++;
     else
       without++;
+    own_word += page->segment[i].leap_indicator == time->leap_indicator;
   }
   ambiguous += (time->flags & CLOCKPAGE_TIME_AMBIGUOUS) != 0;
   if (time->flags & ~(uint32_t)(CLOCKPAGE_TIME_OVERDUE | CLOCKPAGE_TIME_TAI_KNOWN |
@@ -118,8 +119,10 @@ static void check_leap(const struct clockpage_data_page* page, int clock, uint64
     broken("unknown flag", clock, counter, 0);
   if ((time->flags & CLOCKPAGE_TIME_AMBIGUOUS) && (clock != CLOCKPAGE_REALTIME || !with_leap))
     broken("ambiguous without a leap, or not REALTIME", clock, counter, 0);
-  if (!without && (time->leap_indicator < CLOCKPAGE_LEAP_PENDING_INSERTION ||
-                   time->leap_indicator > CLOCKPAGE_LEAP_JUST_PAST))
+  /* Of a leap that is far ahead the segment's own word is passed on, whatever it is. */
+  if (!without && !own_word &&
+      (time->leap_indicator < CLOCKPAGE_LEAP_PENDING_INSERTION ||
+       time->leap_indicator > CLOCKPAGE_LEAP_JUST_PAST))
     broken("unknown leap indicator", clock, counter, 0);
 }
 

@@ -22,6 +22,7 @@ COUNTER_X86_TSC = 1
 HISTORY = 14
 NO_BOUND = M64
 NO_LEAP = 2**63 - 1
+LEAP_NOTICE_NS = 86400 * 10**9
 INT64_MIN, INT64_MAX = -2**63, 2**63 - 1
 
 
@@ -124,6 +125,8 @@ class DataPage:
         change = signed(s.utc_offset_after_ns - s.utc_offset_ns)
         ambiguous = (clock == CLOCKS["REALTIME"] and s.leap_start_ns == s.leap_end_ns
                      and -change <= signed(tai - s.leap_start_ns) < change)
+        if s.leap_start_ns - tai > LEAP_NOTICE_NS:
+            return s.leap_indicator, ambiguous
         if tai < s.leap_start_ns:
             return (1 if change >= 0 else 2), ambiguous
         return (3 if tai < s.leap_end_ns else 4), ambiguous

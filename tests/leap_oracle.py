@@ -139,8 +139,8 @@ def interval(ns, wide):
 
 
 def derived_indicator(segment, tai):
-    """What a reader makes of a segment that has a leap; without one, the segment's own word."""
-    if segment.leap_start_ns == NO_LEAP:
+    """What a reader makes of a segment that has a leap; the segment's own word until a day before it, or without."""
+    if segment.leap_start_ns == NO_LEAP or tai < segment.leap_start_ns - DAY:
         return segment.leap_indicator
     if tai < segment.leap_start_ns:
         return PENDING_INSERTION if segment.utc_offset_after_ns > segment.utc_offset_ns else PENDING_DELETION
@@ -392,12 +392,15 @@ class Page:
         known = self.judge_.scenario.known_ns
         for piece, following in zip(self.calendar.pieces, [*self.calendar.pieces[1:], None]):
             by = 1 if piece.after > piece.before else -1
+            if tai < piece.start - DAY:
+                return {NONE}  # the one before it is years ago
             if tai < piece.start:
                 return {pending[by]} if start >= known else {NONE, pending[by]}
             if tai < piece.end:
                 return {IN_SMEAR}
             if following is None:
-                return {JUST_PAST} if tai < piece.end + DAY else {JUST_PAST, NONE}
+                # The segment's own word as of its start, unless it has the leap in it.
+                return {JUST_PAST} if start < piece.end + DAY else {NONE}
             if tai < piece.end + late:
                 return {JUST_PAST} | ({IN_SMEAR} if following.start <= tai else {PENDING_INSERTION,
                                                                                  PENDING_DELETION})

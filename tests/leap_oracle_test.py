@@ -10,7 +10,7 @@ segments and wrong readings must be rejected, by name.
 import unittest
 
 import leap_oracle
-from leap_oracle import NO_LEAP, SECOND, Judge, Leap
+from leap_oracle import DAY, NO_LEAP, SECOND, Judge, Leap, leap_piece
 from leap_scenarios import Scenario, ScenarioTest, leap
 
 
@@ -71,6 +71,16 @@ class LeapTest(ScenarioTest):
         scenario.restart_s = [scenario.at(tai) for tai in instants]
         scenario.windows += instants
         self.regular(scenario)
+
+    def test_it_is_pending_on_its_last_day_and_just_past_on_the_next_though_long_known(self):
+        for by, smear in ((1, "none"), (-1, "utc-sls")):
+            scenario = Scenario([leap("2016", by)], smear, table=True, before_s=86400 + 60, after_s=86400 + 60,
+                                arm_s=86400 // 2)
+            piece = leap_piece(scenario.leaps[0], scenario.smear)
+            scenario.windows += [piece.start - DAY, piece.end + DAY]
+            judge = self.regular(scenario)
+            # Before and after, on the smeared pages at least.
+            self.assertGreater(judge.seen[f"indicator {leap_oracle.NONE}"], 2 * 2 * 400)
 
     # ---- nobody there
 
@@ -216,6 +226,15 @@ class OracleBitesTest(unittest.TestCase):
         swap = {leap_oracle.PENDING_DELETION: leap_oracle.PENDING_INSERTION}
         self.rejected("deletion", "indicator", "indicator by date",
                       misread=self.reading(8, lambda word: swap.get(word, word), smeared=True))
+
+    def test_a_reader_that_calls_a_leap_pending_that_is_further_ahead_than_a_day(self):
+        far = {leap_oracle.NONE: leap_oracle.PENDING_INSERTION}
+        scenario = Scenario([leap("2016")], "utc-sls", table=True, before_s=2 * 86400, arm_s=3 * 43200,
+                            reach_s=0.02, coarse_s=7200)
+        data = scenario.data()
+        self.assertEqual(Judge(scenario).run(data).complaints, {})
+        judge = Judge(scenario).run(data, misread=self.reading(8, lambda word: far.get(word, word), smeared=True))
+        self.assertLessEqual({"indicator", "indicator by date"}, set(judge.complaints))
 
     def test_a_reader_whose_bounds_are_narrower(self):
         self.rejected("insertion", "bounds", misread=self.reading(3, lambda ns: ns + 1))

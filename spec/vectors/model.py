@@ -19,6 +19,7 @@ ANY_STEP = REALTIME_STEP | TAI_STEP | MONOTONIC_STEP
 TAI_TABLE, HOST_IN_SMEAR = 0x40, 0x80
 PENDING_INSERTION, PENDING_DELETION, IN_SMEAR, JUST_PAST = range(1, 5)
 NO_LEAP = 2**63 - 1
+LEAP_NOTICE_NS = 24 * 3_600 * 10**9
 NO_BOUND = 2**64 - 1
 TIME_OVERDUE, TIME_TAI_KNOWN, TIME_AMBIGUOUS, TIME_HOST_IN_SMEAR = 0x1, 0x2, 0x4, 0x8
 INT64_MIN, INT64_MAX = -2**63, 2**63 - 1
@@ -145,6 +146,8 @@ def leap_indicator(segment, tai):
         return segment.leap_indicator
     if tai >= segment.leap_start_ns:
         return IN_SMEAR if tai < segment.leap_end_ns else JUST_PAST
+    if tai < segment.leap_start_ns - LEAP_NOTICE_NS:
+        return segment.leap_indicator
     return PENDING_INSERTION if segment.utc_offset_after_ns >= segment.utc_offset_ns else PENDING_DELETION
 
 

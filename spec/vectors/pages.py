@@ -6,9 +6,9 @@ import random
 from fractions import Fraction
 from math import floor
 
-from model import (BRIDGE, FREE_RUNNING, HOST_IN_SMEAR, INITIALISING, JUST_PAST, MONOTONIC, MONOTONIC_STEP, NO_BOUND,
-                   NO_LEAP, REALTIME, REALTIME_STEP, SYNCHRONISED, TAI, TAI_KNOWN, TAI_STEP, TAI_TABLE, ULP, UNKNOWN,
-                   UNRELIABLE, Page, Segment, ppm, with_leap)
+from model import (BRIDGE, FREE_RUNNING, HOST_IN_SMEAR, IN_SMEAR, INITIALISING, JUST_PAST, MONOTONIC, MONOTONIC_STEP,
+                   NO_BOUND, NO_LEAP, REALTIME, REALTIME_STEP, SYNCHRONISED, TAI, TAI_KNOWN, TAI_STEP, TAI_TABLE, ULP,
+                   UNKNOWN, UNRELIABLE, Page, Segment, ppm, with_leap)
 
 SECOND = 10**9
 # 2026-11-20 12:00:00 UTC as TAI.
@@ -215,9 +215,10 @@ def leap_at_midnight(segment, smear, change_s):
 
 
 def indicated(name, about, smear, change_s, **changes):
-    """A leap second read to the ns on either side of all that changes at it."""
+    """A leap second read to the ns on either side of all that changes at it, and of the day before it."""
     before = NOON - 2 * 86_400 * SECOND  # half of the noon smear lies before
-    first = first_segment(tai=before + 77 * ULP, **changes)
+    own_word = {"leap_indicator": JUST_PAST if change_s > 0 else 0}  # of another leap second, or none
+    first = first_segment(tai=before + 77 * ULP, **(own_word | changes))
     first = leap_at_midnight(first, smear, change_s)
     first = dataclasses.replace(first, lease_end=first.start + 4 * 86_400 * TSC_HZ)
     page = Page(name, about, 0, [first], abi_minor=1, smear=smear[0], smear_start_s=smear[1],
@@ -226,6 +227,8 @@ def indicated(name, about, smear, change_s, **changes):
     for edge in sorted(edges):
         for ns in (edge - SECOND - 1, edge - SECOND, edge - 1, edge, edge + SECOND - 1, edge + SECOND):
             page.ask(counter_at(first, ns))
+    notice = first.leap_start_ns - 86_400 * SECOND
+    page.ask(*(counter_at(first, ns) for ns in (notice - 1, notice, notice + 1)))
     page.ask(first.start, (first.start + first.lease_end) // 2, first.lease_end)
     return page
 
@@ -342,7 +345,7 @@ def all_pages():
         indicated("utc_sls_insertion", "UTC-SLS of an insertion: over the last 1000 s before midnight", UTC_SLS, 1),
         indicated("utc_sls_deletion", "UTC-SLS of a deletion", UTC_SLS, -1),
         indicated("leap_host_in_smear", "a host whose own clock is smeared; TAI from a table", NO_SMEAR, 1,
-                  flags=TAI_KNOWN | TAI_TABLE | HOST_IN_SMEAR),
+                  flags=TAI_KNOWN | TAI_TABLE | HOST_IN_SMEAR, leap_indicator=IN_SMEAR),
         indicated("leap_tai_unknown", "a leap second on a page that does not know TAI - UTC", NO_SMEAR, 1,
                   flags=0, utc_offset_ns=0, utc_offset_after_ns=0),
         leap_taken_out()]

@@ -93,6 +93,8 @@ typedef int64_t clockpage_s64;
 #define CLOCKPAGE_BOUND_UNKNOWN (~(clockpage_u64)0)
 /* leap_start_ns and leap_end_ns of a segment without a leap in sight. */
 #define CLOCKPAGE_NO_LEAP ((clockpage_s64)0x7fffffffffffffffLL)
+/* How long before leap_start_ns a leap is PENDING_*: 24 h of TAI, the UTC day that ends with it. */
+#define CLOCKPAGE_LEAP_NOTICE_NS ((clockpage_s64)86400000000000LL)
 
 /* struct clockpage_directory_page.counter_kind, clockpage_data_page.counter_kind;
  * the values of vmclock's counter_id. */
@@ -134,7 +136,7 @@ typedef int64_t clockpage_s64;
 #define CLOCKPAGE_REVOKED_COUNTER  1 /* the counter jumped or is no longer invariant */
 #define CLOCKPAGE_REVOKED_REPLACED 2 /* another file has this region's name, or none has */
 
-/* struct clockpage_segment.leap_indicator */
+/* struct clockpage_segment.leap_indicator, as of its start; PENDING_*: within LEAP_NOTICE_NS */
 #define CLOCKPAGE_LEAP_NONE              0
 #define CLOCKPAGE_LEAP_PENDING_INSERTION 1
 #define CLOCKPAGE_LEAP_PENDING_DELETION  2

@@ -219,7 +219,7 @@ enum class clock_status : std::uint8_t {
 // on other numbers.
 enum class leap_state : std::uint8_t {
 	none = CLOCKPAGE_LEAP_NONE,
-	pending_insertion = CLOCKPAGE_LEAP_PENDING_INSERTION, // perhaps months ahead
+	pending_insertion = CLOCKPAGE_LEAP_PENDING_INSERTION, // within 24 h
 	pending_deletion = CLOCKPAGE_LEAP_PENDING_DELETION,
 	in_smear = CLOCKPAGE_LEAP_IN_SMEAR,
 	just_past = CLOCKPAGE_LEAP_JUST_PAST,

@@ -123,11 +123,16 @@ clockpage_say_leap_(const struct clockpage_segment *s, int clock, uint64_t tai, 
 	uint64_t end = (uint64_t)CLOCKPAGE_LOAD(s->leap_end_ns);
 	uint64_t change = (uint64_t)CLOCKPAGE_LOAD(s->utc_offset_after_ns) -
 			  (uint64_t)CLOCKPAGE_LOAD(s->utc_offset_ns);
-	if ((int64_t)tai < (int64_t)start)
-		said.indicator = (int64_t)change >= 0 ? CLOCKPAGE_LEAP_PENDING_INSERTION
-						      : CLOCKPAGE_LEAP_PENDING_DELETION;
-	else if ((int64_t)tai < (int64_t)end)
+	if ((int64_t)tai < (int64_t)start) {
+		/* Of numbers in this order the unsigned difference is exact. */
+		if (start - tai > (uint64_t)CLOCKPAGE_LEAP_NOTICE_NS)
+			said.indicator = CLOCKPAGE_LOAD(s->leap_indicator);
+		else
+			said.indicator = (int64_t)change >= 0 ? CLOCKPAGE_LEAP_PENDING_INSERTION
+							      : CLOCKPAGE_LEAP_PENDING_DELETION;
+	} else if ((int64_t)tai < (int64_t)end) {
 		said.indicator = CLOCKPAGE_LEAP_IN_SMEAR;
+	}
 	/* As far on either side of the leap as REALTIME goes back there; change < 2^63. */
 	if (clock == CLOCKPAGE_REALTIME && start == end && (int64_t)change > 0 &&
 	    tai - start + change < 2 * change)

@@ -88,6 +88,13 @@ class LeapToolTest(unittest.TestCase):
         self.assertEqual({s["tai_contradicts_table"] for s in states}, {False})
         self.assertRegex(self.run_tool("status"), "just past: 2016-12-31T23:59:60Z .* ago")
 
+    def test_status_tells_of_a_leap_second_that_is_further_ahead_than_its_last_day(self):
+        self.produce("2016-12-01T12:00:00Z", "--sim-tai-offset-s", "36")
+        status = self.run_tool("status")
+        self.assertRegex(status, r"leap second +the next will be inserted: 2016-12-31T23:59:60Z \(inserted\), in 30 d")
+        self.assertEqual(self.json("status")["unsmeared"]["leap_indicator"], "none")
+        self.assertNotIn("will be inserted", self.run_tool("read", "--clock", "realtime"))
+
     def test_a_dead_producers_page_goes_through_it_too(self):
         end(self.produce("2016-12-31T23:59:57Z"), signal.SIGKILL)
         self.follow_over_the_leap()

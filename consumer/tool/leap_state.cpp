@@ -113,9 +113,19 @@ void print_leap(const LeapState& state) {
   const SmearState& unsmeared = state.unsmeared;
   const unsigned indicator =
       unsmeared.error ? unsmeared.segment.leap_indicator : unsmeared.realtime.leap_indicator;
-  fmt::print("leap second   {}", leap_words(indicator));
   // The smeared page keeps it for longer.
   const auto& leap = unsmeared.leap ? unsmeared.leap : state.smeared.leap;
+  // On its last day the indicator says so; one that is further ahead stands in the fields alone.
+  const bool far_ahead =
+      unsmeared.leap &&
+      (indicator == CLOCKPAGE_LEAP_NONE || indicator == CLOCKPAGE_LEAP_JUST_PAST) &&
+      minus(unsmeared.leap->start_ns, state.tai_ns) > 0;
+  if (!far_ahead)
+    fmt::print("leap second   {}", leap_words(indicator));
+  else
+    fmt::print("leap second   {}the next will be {}",
+               indicator == CLOCKPAGE_LEAP_NONE ? "" : leap_words(indicator) + "; ",
+               leap->change_ns < 0 ? "deleted" : "inserted");
   if (leap) {
     const auto midnight_ns = static_cast<int64_t>(static_cast<uint64_t>(leap->midnight_s) *
                                                   static_cast<uint64_t>(kNsPerSecond));

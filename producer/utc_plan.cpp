@@ -108,7 +108,7 @@ UtcOffset smeared_offset(const UtcOffset& before, std::int64_t tai, std::int64_t
     return old;
   // Where a smear is broken off: the formats' lines may be a nanosecond apart here, and of the
   // values near by this one lets REALTIME go forwards on both.
-  const std::int64_t now = moving ? std::min(old.at(tai - 2), old.at(tai + 2)) : old.at(tai);
+  const std::int64_t now = moving ? std::min(old.at(tai - 1), old.at(tai + 1)) : old.at(tai);
   const UtcOffset coming = to_come ? leap_offset(leap_of(unsmeared), smear) : UtcOffset{};
   if (now == base) {
     if (!to_come) return constant_offset(base);

@@ -231,6 +231,26 @@ TEST(UtcPlanTest, ALeapThatIsCalledOffIsTakenBack) {
   EXPECT_EQ(world.smeared, constant_offset(36 * kNsPerSecond));
 }
 
+// The formats' lines may be a nanosecond apart where the old smear ends and the new one begins.
+TEST(UtcPlanTest, ASmearThatIsBrokenOffGoesBackwardsOnNeitherFormat) {
+  for (const LeapSecond& leap : {kInsertion, kDeletion}) {
+    const UtcOffset old = leap_offset(leap, kNoonSmear);
+    UtcKnowledge known;
+    known.tai_offset_ns = 36 * kNsPerSecond;
+    const UtcOffset unsmeared = constant_offset(known.tai_offset_ns);
+    const std::int64_t middle = old.start_ns + 20'000 * kNsPerSecond;
+    for (std::int64_t tai = middle; tai < middle + 100'000; tai++) {
+      const UtcOffset back =
+          smeared_offset(old, tai, 0, unsmeared, UtcChange::none, known, LeapConfig{});
+      for (const std::int64_t line : {tai - 1, tai, tai + 1}) {
+        const std::int64_t step = (line - back.at(line)) - (line - old.at(line));
+        ASSERT_GE(step, 0) << line - tai;
+        ASSERT_LE(step, 2) << line - tai;  // two roundings
+      }
+    }
+  }
+}
+
 TEST(UtcPlanTest, OneThatIsCalledOffIsTakenBackThoughAnotherComesLater) {
   World world;
   world.known.next = kInsertion;

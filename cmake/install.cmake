@@ -38,6 +38,8 @@ else()
 endif()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/clockpage.pc.in ${CMAKE_BINARY_DIR}/clockpage.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/clockpage.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+# Beside libclockpage: `clockpage run` looks for it there.
+install(TARGETS clockpage_preload LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/abi/include/clockpage
                   ${PROJECT_SOURCE_DIR}/consumer/include/clockpage

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "exit_code.hpp"
 
@@ -17,6 +19,16 @@ int report(const std::string& what, int code) {
   std::replace(line.begin(), line.end(), '\n', ' ');
   fmt::print(stderr, "clockpage: {}\n", line);
   return code;
+}
+
+// Takes `-- COMMAND ARGUMENTS` off a command line of `clockpage run`. CLI11 would make two
+// arguments of "[a,b]" and lose the next "--".
+static std::vector<std::string> cut_command(int& argc, char** argv) {
+  if (argc < 2 || std::string_view(argv[1]) != "run") return {};
+  char** const end = argv + argc;
+  char** const mark = std::find(argv + 2, end, std::string_view("--"));
+  argc = static_cast<int>(mark - argv);
+  return mark == end ? std::vector<std::string>() : std::vector<std::string>(mark + 1, end);
 }
 
 int parse_command_line(int argc, char** argv, Run& run) {
@@ -35,6 +47,7 @@ int parse_command_line(int argc, char** argv, Run& run) {
   add_check_history_command(app, run);
   add_convert_command(app, run);
   add_plot_command(app, run);
+  add_run_command(app, run, cut_command(argc, argv));
   // CLI11 would only say that a subcommand is missing.
   const auto is_named = [&](const CLI::App* command) { return command->check_name(argv[1]); };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty())

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace clockpage::tool {
 
@@ -18,6 +19,8 @@ struct CommonOptions {
   bool json = false;
 };
 
+/// --dir DIR; never empty after parsing.
+void add_directory_option(CLI::App& command, std::string& directory);
 void add_common_options(CLI::App& command, CommonOptions& options);
 /// --for SECONDS; nullopt: not given.
 void add_for_option(CLI::App& command, std::optional<double>& seconds, const std::string& help);
@@ -33,5 +36,7 @@ void add_verify_command(CLI::App& app, Run& run);
 void add_check_history_command(CLI::App& app, Run& run);
 void add_convert_command(CLI::App& app, Run& run);
 void add_plot_command(CLI::App& app, Run& run);
+/// rest: what follows `--` on the command line, the command to run; not CLI11's to interpret.
+void add_run_command(CLI::App& app, Run& run, std::vector<std::string> rest);
 
 }  // namespace clockpage::tool

@@ -9,12 +9,16 @@
 
 namespace clockpage::tool {
 
-void add_common_options(CLI::App& command, CommonOptions& options) {
-  options.directory = CLOCKPAGE_DEFAULT_DIRECTORY;
-  command.add_option("--dir", options.directory, "Directory of the region")
+void add_directory_option(CLI::App& command, std::string& directory) {
+  directory = CLOCKPAGE_DEFAULT_DIRECTORY;
+  command.add_option("--dir", directory, "Directory of the region")
       ->envname(CLOCKPAGE_DIRECTORY_VARIABLE)
       ->type_name("DIR")
       ->capture_default_str();
+}
+
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  add_directory_option(command, options.directory);
   command.add_flag("--json", options.json, "Print exactly one JSON object, in raw units");
 }
 

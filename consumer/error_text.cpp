@@ -21,6 +21,8 @@ const char* clockpage_strerror(int code) {
       return "no leased value within the limit: the producer is late or gone";
     case CLOCKPAGE_E_ARGUMENT:
       return "invalid argument";
+    case CLOCKPAGE_E_DISRUPTED:
+      return "captured under another view than the newest: the counter has been disrupted since";
     case CLOCKPAGE_E_SIZE:
       return "not the size of a clockpage file";
     case CLOCKPAGE_E_MAGIC:
@@ -32,11 +34,11 @@ const char* clockpage_strerror(int code) {
     case CLOCKPAGE_E_COUNTER:
       return "made for another kind of counter than this machine's";
     case CLOCKPAGE_E_STALE:
-      return "of an earlier boot, or of another machine";
+      return "of an earlier boot, of another machine, or of another region";
     case CLOCKPAGE_E_SYSTEM:
       return "a system call failed";
     case CLOCKPAGE_E_VIEW:
-      return "the view cannot be read through by this version";
+      return "the view cannot be read through in this way, or by this version";
     case CLOCKPAGE_E_UNSEALED:
       return "not sealed: its owner could truncate it under its readers";
     default:

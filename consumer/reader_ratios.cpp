@@ -6,7 +6,7 @@
 // random order, and the ratio is taken within the round. Reported are median and quartiles over
 // the rounds. The pages are in memory; no producer is needed. Never a test: exits 0 either way.
 
-#include <clockpage/reader.h>
+#include <clockpage/view.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,6 +25,7 @@
 
 #include "reader_test_page.h"
 #include "smear.hpp"
+#include "view_test_pages.h"
 
 namespace {
 
@@ -32,12 +33,18 @@ using clockpage::testing::kSecond;
 using clockpage::testing::MakeSegment;
 using clockpage::testing::NextSegment;
 using clockpage::testing::TestPage;
+using clockpage::testing::TestRegion;
+using clockpage::testing::TestView;
 
 constexpr std::size_t kCaptured = 1000;
 
 // As `current` (the newest segment has begun), and then as `previous` (it has not: the usual case):
 // unsmeared; smeared with no leap second in sight, with one in half a year, and within its smear.
 enum SmearPage : std::size_t { kPlain, kNoLeap, kPending, kInSmear, kUsual };
+
+// How the guest's counter comes of the host's: only an offset; the scaled page's own ratio; one
+// that no page is made for.
+enum ViewMode : std::size_t { kOffset, kScaled, kAnyRatio };
 
 // What the candidates read.
 struct Environment {
@@ -47,6 +54,11 @@ struct Environment {
   std::array<TestPage, 8> smear_pages;
   std::array<clockpage_reader, 8> smear_readers;
   clockpage_reader selected;
+  // The newest segment has not begun, the usual case. `view_plain`: the page without a view.
+  TestRegion view_region;
+  clockpage_reader view_plain;
+  std::array<TestView, 3> views;
+  std::array<clockpage_view_reader, 3> view_readers;  // by ViewMode
   std::array<std::uint64_t, kCaptured> captured;
   std::array<std::int64_t, kCaptured> converted;
 };
@@ -90,12 +102,37 @@ void FillSmearPages(Environment& env, std::uint64_t now, std::uint64_t hz) {
   }
 }
 
+// One counter serves all modes: the scaled page's segments, and the any-ratio view's offset, are
+// such that its value now, as it is, lies in them.
+void FillViews(Environment& env, std::uint64_t now, std::uint64_t hz) {
+  const std::uint64_t any_ratio = (std::uint64_t{1} << 48) / 10 * 9;
+  for (TestPage& page : env.view_region.data) FillPage(page, now, false, hz);
+  for (std::size_t mode = 0; mode < env.views.size(); mode++) {
+    clockpage_view_slot& slot = env.views[mode].Newest();
+    slot.counter_offset = 1'000'000;
+    slot.monotonic_offset_ns = 12345 * kSecond;
+    if (mode == kScaled) {
+      slot.format = CLOCKPAGE_FORMAT_SCALED;
+      slot.counter_ratio = env.view_region.Page(1, 0).page.scale_ratio;
+      slot.counter_frac_bits = env.view_region.Page(1, 0).page.scale_frac_bits;
+    } else if (mode == kAnyRatio) {
+      slot.counter_ratio = any_ratio;
+      slot.counter_frac_bits = 48;
+      slot.counter_offset =
+          static_cast<std::int64_t>(now - clockpage_scale_counter(now, any_ratio, 48));
+    }
+    env.view_readers[mode] = env.views[mode].Reader(env.view_region);
+  }
+  env.view_plain = env.view_region.Page(0, 0).Reader();
+}
+
 void FillEnvironment(Environment& env, std::uint64_t hz) {
   const std::uint64_t now = clockpage_counter_ordered();
   FillPage(env.current_page, now, true, hz);
   FillPage(env.previous_page, now, false, hz);
   FillPage(env.shifted_page, now, true, hz);
   FillSmearPages(env, now, hz);
+  FillViews(env, now, hz);
   env.current = env.current_page.Reader();
   env.previous = env.previous_page.Reader();
   env.shifted = env.shifted_page.Reader();
@@ -192,6 +229,31 @@ void Gettime(Environment& env, unsigned n) {
     Sink(ts.tv_nsec);
   });
 }
+template <int kClock, ViewMode kMode>
+void ViewNow(Environment& env, unsigned n) {
+  Repeat(n, [&](unsigned) {
+    std::int64_t ns = 0;
+    Check(clockpage_view_now(&env.view_readers[kMode], kClock, &ns));
+    Sink(ns);
+  });
+}
+template <int kClock, ViewMode kMode>
+void ViewNowRelaxed(Environment& env, unsigned n) {
+  Repeat(n, [&](unsigned) {
+    std::int64_t ns = 0;
+    Check(clockpage_view_now_relaxed(&env.view_readers[kMode], kClock, &ns));
+    Sink(ns);
+  });
+}
+template <int kClock, ViewMode kMode>
+void ViewNowBounds(Environment& env, unsigned n) {
+  Repeat(n, [&](unsigned) {
+    clockpage_view_time time;
+    Check(clockpage_view_now_bounds(&env.view_readers[kMode], kClock, &time));
+    SinkTime(time.time);
+    Sink(time.disruption_marker);
+  });
+}
 void At(Environment& env, unsigned n) {
   Repeat(n, [&](unsigned i) {
     std::int64_t ns = 0;
@@ -228,6 +290,7 @@ constexpr auto kCurrent = &Environment::current;
 constexpr auto kPrevious = &Environment::previous;
 constexpr auto kShifted = &Environment::shifted;
 constexpr auto kSelected = &Environment::selected;
+constexpr auto kViewPlain = &Environment::view_plain;
 constexpr Batch kNowSelected = Now<CLOCKPAGE_REALTIME, kSelected>;
 constexpr Batch kBoundsSelected = NowBounds<CLOCKPAGE_REALTIME, kSelected>;
 constexpr Batch kManySelected = AtMany<CLOCKPAGE_REALTIME, kSelected>;
@@ -277,6 +340,20 @@ const std::vector<Candidate> kCandidates = {
     {"now_bounds, smeared, i-1", kBoundsSelected, kNoLeap + kUsual},
     {"now_bounds, smear pending, i-1", kBoundsSelected, kPending + kUsual},
     {"now_bounds, in smear, i-1", kBoundsSelected, kInSmear + kUsual},
+    {"now MONOTONIC, no view", Now<CLOCKPAGE_MONOTONIC, kViewPlain>},
+    {"now MONOTONIC, view", ViewNow<CLOCKPAGE_MONOTONIC, kOffset>},
+    {"now MONOTONIC, scaled view", ViewNow<CLOCKPAGE_MONOTONIC, kScaled>},
+    {"now MONOTONIC, any ratio", ViewNow<CLOCKPAGE_MONOTONIC, kAnyRatio>},
+    {"now REALTIME, no view", Now<CLOCKPAGE_REALTIME, kViewPlain>},
+    {"now REALTIME, view", ViewNow<CLOCKPAGE_REALTIME, kOffset>},
+    {"now REALTIME, scaled view", ViewNow<CLOCKPAGE_REALTIME, kScaled>},
+    {"now REALTIME, any ratio", ViewNow<CLOCKPAGE_REALTIME, kAnyRatio>},
+    {"now_bounds MONOTONIC, no view", NowBounds<CLOCKPAGE_MONOTONIC, kViewPlain>},
+    {"now_bounds MONOTONIC, view", ViewNowBounds<CLOCKPAGE_MONOTONIC, kOffset>},
+    {"now_bounds MONOTONIC, any ratio", ViewNowBounds<CLOCKPAGE_MONOTONIC, kAnyRatio>},
+    {"now_relaxed MONOTONIC, no view", NowRelaxed<CLOCKPAGE_MONOTONIC, kViewPlain>},
+    {"now_relaxed MONOTONIC, view", ViewNowRelaxed<CLOCKPAGE_MONOTONIC, kOffset>},
+    {"now_relaxed MONOTONIC, any ratio", ViewNowRelaxed<CLOCKPAGE_MONOTONIC, kAnyRatio>},
 };
 
 // `limit` is a ratio to `base`, or ns where base is empty.
@@ -308,6 +385,14 @@ const std::vector<Target> kTargets = {
     {"now_bounds, smeared, i-1", "now_bounds, unsmeared, i-1", 1.02},
     {"now_bounds, smear pending, i-1", "now_bounds, unsmeared, i-1", 1.02},
     {"now_bounds, in smear, i-1", "now_bounds, unsmeared, i-1", 1.10},
+    {"now MONOTONIC, view", "now MONOTONIC, no view", 1.03},
+    {"now MONOTONIC, scaled view", "now MONOTONIC, no view", 1.03},
+    {"now MONOTONIC, any ratio", "now MONOTONIC, no view", 1.12},
+    {"now REALTIME, view", "now REALTIME, no view", 1.03},
+    {"now REALTIME, scaled view", "now REALTIME, no view", 1.03},
+    {"now REALTIME, any ratio", "now REALTIME, no view", 1.12},
+    {"now_bounds MONOTONIC, view", "now_bounds MONOTONIC, no view", 1.03},
+    {"now_bounds MONOTONIC, any ratio", "now_bounds MONOTONIC, no view", 1.12},
 };
 
 struct Quartiles {

@@ -7,6 +7,11 @@ clockpage_add_test(reader_random_test SOURCES reader_random_test.cpp
                    LIBRARIES clockpage_headers TIMEOUT 300)
 clockpage_add_test(reader_torn_read_test SOURCES reader_torn_read_test.cpp
                    LIBRARIES clockpage_headers Threads::Threads TIMEOUT 300)
+clockpage_add_test(view_test SOURCES view_test.cpp LIBRARIES clockpage_headers)
+clockpage_add_test(view_interleaved_test SOURCES view_interleaved_test.cpp
+                   LIBRARIES clockpage_headers)
+clockpage_add_test(view_torn_read_test SOURCES view_torn_read_test.cpp
+                   LIBRARIES clockpage_headers Threads::Threads TIMEOUT 300)
 
 if(CLOCKPAGE_BENCHMARKS)
   add_executable(reader_benchmark reader_benchmark.cpp)

@@ -217,7 +217,7 @@ int check_view_header(const clockpage_view_page& v, const clockpage_directory_pa
                   sizeof(clockpage_view_slot));
   }
   if (directory != nullptr && v.generation != directory->generation) {
-    return refuse(error, CLOCKPAGE_E_LAYOUT, "generation is not the region's");
+    return refuse(error, CLOCKPAGE_E_STALE, "generation is not the region's");
   }
   return CLOCKPAGE_OK;
 }
@@ -247,6 +247,10 @@ int check_slot(const clockpage_view_slot& slot, const clockpage_directory_page* 
   const unsigned bits = slot.counter_frac_bits;
   if (bits != 0 && bits != 32 && bits != 48) {
     return refuse(error, CLOCKPAGE_E_LAYOUT, "counter_frac_bits is %u, not 0, 32 or 48", bits);
+  }
+  if (bits == 0 && slot.counter_ratio != 1) {
+    return refuse(error, CLOCKPAGE_E_LAYOUT, "counter_ratio is %" PRIu64 " without fraction bits",
+                  slot.counter_ratio);
   }
   const bool known = directory != nullptr
                          ? find_entry(*directory, slot.format, slot.smear) != nullptr

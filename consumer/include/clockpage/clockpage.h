@@ -33,7 +33,6 @@ extern "C" {
 #define CLOCKPAGE_REGION_FILE        "region"
 
 /* Errors of opening, beside those of reader.h. */
-#define CLOCKPAGE_E_VIEW     -23 /* the view cannot be read through by this version */
 #define CLOCKPAGE_E_UNSEALED -24 /* its owner could truncate it under its readers */
 
 /* clockpage_open_options.flags */

@@ -140,11 +140,11 @@ clockpage_say_leap_(const struct clockpage_segment *s, int clock, uint64_t tai, 
 	return said;
 }
 
-/* One clock at `ticks` (already shifted) past the segment's start. *said is filled where `bounds`,
- * which is a constant at nearly every call. */
+/* One clock at `ticks` (already shifted) past the segment's start, and `add_ns` (a view's; without
+ * one the constant 0). *said is filled where `bounds`, which is a constant at nearly every call. */
 CLOCKPAGE_INLINE int clockpage_segment_clock_(const struct clockpage_segment *s, int clock,
-					      uint64_t ticks, int64_t *ns, int bounds,
-					      struct clockpage_leap_said_ *said)
+					      uint64_t ticks, uint64_t add_ns, int64_t *ns,
+					      int bounds, struct clockpage_leap_said_ *said)
 {
 	struct clockpage_line_ line;
 	uint64_t value;
@@ -157,6 +157,7 @@ CLOCKPAGE_INLINE int clockpage_segment_clock_(const struct clockpage_segment *s,
 		if (clock != CLOCKPAGE_REALTIME)
 			line.leap_start_ns = (uint64_t)CLOCKPAGE_LOAD(s->leap_start_ns);
 	}
+	line.offset_ns -= add_ns;
 	value = clockpage_on_line_(&line, ticks);
 	if (CLOCKPAGE_UNLIKELY(line.leap_start_ns != (uint64_t)CLOCKPAGE_NO_LEAP)) {
 		uint64_t tai = value + line.offset_ns;
@@ -311,8 +312,8 @@ clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delt
 		int error = clockpage_find_(page, newest, counter, &s, &delta, &overdue);
 		if (!error) {
 			ticks = clockpage_ticks_(delta, delta_shift);
-			error = clockpage_segment_clock_(s, clock, ticks, &result.ns, out != NULL,
-							 &said);
+			error = clockpage_segment_clock_(s, clock, ticks, 0, &result.ns,
+							 out != NULL, &said);
 			if (!error && out)
 				clockpage_describe_(page, s, clock, counter, ticks, overdue,
 						    result.ns, said, out);
@@ -389,7 +390,7 @@ CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, 
 			goto slowly;
 		delta <<= reader->delta_shift;
 	}
-	if (CLOCKPAGE_UNLIKELY(clockpage_segment_clock_(s, clock, delta, &value, bounds, &said)))
+	if (CLOCKPAGE_UNLIKELY(clockpage_segment_clock_(s, clock, delta, 0, &value, bounds, &said)))
 		goto slowly;
 	if (bounds)
 		clockpage_describe_(page, s, clock, counter, delta, 0, value, said, out);

@@ -32,6 +32,8 @@ struct clockpage_region {
   interprocess::mapped_region view;    // empty where no view was asked for
   clockpage_directory_page directory;  // as validated
   clockpage_reader reader;             // of the selected page
+  clockpage_view_reader view_reader;   // where has_view
+  bool has_view = false;               // CLOCKPAGE_OPEN_VIEW, and there is one
   bool sealed = false;                 // against shrinking
 };
 
@@ -100,7 +102,8 @@ int take_options(const clockpage_open_options* from, clockpage_open_options& opt
                   sizeof(options));
   }
   options = *from;
-  if ((options.flags & ~(CLOCKPAGE_OPEN_GUEST | CLOCKPAGE_OPEN_SEALED)) != 0) {
+  if ((options.flags & ~(CLOCKPAGE_OPEN_GUEST | CLOCKPAGE_OPEN_SEALED | CLOCKPAGE_OPEN_VIEW)) !=
+      0) {
     return refuse(&error, CLOCKPAGE_E_ARGUMENT, "options.flags is 0x%" PRIx32, options.flags);
   }
   if (options.format > CLOCKPAGE_FORMAT_SCALED) {
@@ -130,8 +133,8 @@ int check_boot(const clockpage_directory_page& directory, clockpage_open_error& 
   return CLOCKPAGE_OK;
 }
 
-// A view can be read through as yet only if a guest's counter *is* the counter of the page it
-// names, and if it shifts no clock.
+// A page's own reader can stand for a view only if a guest's counter *is* the counter of the page
+// it names, and if it shifts no clock.
 int check_readable(const clockpage_view_slot& slot, const clockpage_data_page& page,
                    clockpage_open_error& error) {
   const bool unscaled = slot.counter_ratio == std::uint64_t{1} << slot.counter_frac_bits &&
@@ -145,7 +148,7 @@ int check_readable(const clockpage_view_slot& slot, const clockpage_data_page& p
   if (slot.boottime_offset_ns != 0) obstacle = "boottime_offset_ns is not 0";
   if (slot.parent_generation != 0) obstacle = "it is composed from another view";
   if (obstacle == nullptr) return CLOCKPAGE_OK;
-  return refuse(&error, CLOCKPAGE_E_VIEW, "this version cannot read through the view: %s",
+  return refuse(&error, CLOCKPAGE_E_VIEW, "only a reader of views can read through it: %s",
                 obstacle);
 }
 
@@ -155,6 +158,15 @@ const clockpage_data_page* page_at(const clockpage_region& region, unsigned form
   if (entry == nullptr) return nullptr;
   const auto* base = static_cast<const std::byte*>(region.region.get_address());
   return reinterpret_cast<const clockpage_data_page*>(base + entry->offset_bytes);
+}
+
+// For who reads through the view itself.
+int make_view_reader(clockpage_region& region, clockpage_open_error& error) {
+  const int code = clockpage_view_reader_init(&region.view_reader, region.view.get_address(),
+                                              region.view.get_size(), region.region.get_address(),
+                                              region.region.get_size());
+  region.has_view = code == CLOCKPAGE_OK;
+  return region.has_view ? code : refuse(&error, code, "%s", clockpage_strerror(code));
 }
 
 int open_view(clockpage_region& region, clockpage_open_options& options,
@@ -170,6 +182,7 @@ int open_view(clockpage_region& region, clockpage_open_options& options,
   if (code != CLOCKPAGE_OK) return code;
   options.format = slot.format;
   options.smear = slot.smear;
+  if ((options.flags & CLOCKPAGE_OPEN_VIEW) != 0) return make_view_reader(region, error);
   return check_readable(slot, *page_at(region, slot.format, slot.smear), error);
 }
 
@@ -273,6 +286,10 @@ const clockpage_reader* clockpage_reader_of(const clockpage_region* region) {
   return &region->reader;
 }
 
+const clockpage_view_reader* clockpage_view_reader_of(const clockpage_region* region) {
+  return region->has_view ? &region->view_reader : nullptr;
+}
+
 const clockpage_directory_page* clockpage_directory_of(const clockpage_region* region) {
   return static_cast<const clockpage_directory_page*>(region->region.get_address());
 }
@@ -284,10 +301,15 @@ const clockpage_data_page* clockpage_page_of(const clockpage_region* region, uin
 
 int clockpage_read_ns(const clockpage_region* region, int clock, int64_t* ns) {
   if (region == nullptr || ns == nullptr) return CLOCKPAGE_E_ARGUMENT;
-  return clockpage_now(&region->reader, clock, ns);
+  return region->has_view ? clockpage_view_now(&region->view_reader, clock, ns)
+                          : clockpage_now(&region->reader, clock, ns);
 }
 
 int clockpage_read_time(const clockpage_region* region, int clock, clockpage_time* time) {
   if (region == nullptr || time == nullptr) return CLOCKPAGE_E_ARGUMENT;
-  return clockpage_now_bounds(&region->reader, clock, time);
+  if (!region->has_view) return clockpage_now_bounds(&region->reader, clock, time);
+  clockpage_view_time through;
+  const int code = clockpage_view_now_bounds(&region->view_reader, clock, &through);
+  if (code == CLOCKPAGE_OK) *time = through.time;
+  return code;
 }

@@ -268,8 +268,8 @@ TEST_F(OpenTest, RefusesImpossibleArguments) {
   expect_refusal(CLOCKPAGE_E_ARGUMENT, "options.size is " + std::to_string(sizeof(options_) - 1) +
                                            ", not " + std::to_string(sizeof(options_)));
   options_.size++;
-  options_.flags = 4;
-  expect_refusal(CLOCKPAGE_E_ARGUMENT, "options.flags is 0x4");
+  options_.flags = 8;
+  expect_refusal(CLOCKPAGE_E_ARGUMENT, "options.flags is 0x8");
   options_.flags = 0;
   options_.format = 2;
   expect_refusal(CLOCKPAGE_E_ARGUMENT, "options.format is 2");
@@ -293,7 +293,7 @@ class OpenViewTest : public OpenTest {
   void expect_unreadable(const std::string& reason) {
     write_view();
     expect_refusal(CLOCKPAGE_E_VIEW,
-                   view_file_ + ": this version cannot read through the view: " + reason);
+                   view_file_ + ": only a reader of views can read through it: " + reason);
     view_ = view_image();
   }
 
@@ -338,6 +338,63 @@ TEST_F(OpenViewTest, RefusesEveryOtherViewRatherThanIgnoringIt) {
   expect_unreadable("boottime_offset_ns is not 0");
   view_.newest().parent_generation = 1;
   expect_unreadable("it is composed from another view");
+}
+
+TEST_F(OpenViewTest, ReadsThroughAnyViewWhereTheCallerDoes) {
+  view_.newest().counter_ratio = std::uint64_t{3} << 47;
+  view_.newest().counter_frac_bits = 48;
+  view_.newest().counter_offset = -12345;
+  view_.newest().monotonic_offset_ns = 1'000'000;
+  view_.newest().smear = 1;
+  view_.newest().disruption_marker = 6;
+  write_view();
+  options_.flags |= CLOCKPAGE_OPEN_VIEW;
+  const region_handle region = open();
+  ASSERT_TRUE(region) << error_.where;
+  const clockpage_view_reader* reader = clockpage_view_reader_of(region.get());
+  ASSERT_NE(reader, nullptr);
+  EXPECT_EQ(reader->data.page, clockpage_page_of(region.get(), 0, 1));
+  const std::uint64_t host = reader->data.page->segment[reader->data.page->index % 16].start + 1000;
+  const std::uint64_t guest = host + host / 2 - 12345;
+  clockpage_view_time time{};
+  ASSERT_EQ(clockpage_view_at_bounds(reader, CLOCKPAGE_MONOTONIC, guest, 6, &time), CLOCKPAGE_OK);
+  std::int64_t page_ns = 0;
+  ASSERT_EQ(clockpage_at(clockpage_reader_of(region.get()), CLOCKPAGE_MONOTONIC, time.time.counter,
+                         &page_ns),
+            CLOCKPAGE_OK);
+  EXPECT_EQ(time.time.ns, page_ns + 1'000'000);
+  EXPECT_LE(host - time.time.counter, 1u);
+  EXPECT_EQ(time.disruption_marker, 6u);
+  options_.view = nullptr;
+  const region_handle plain = open();
+  ASSERT_TRUE(plain) << error_.where;
+  EXPECT_EQ(clockpage_view_reader_of(plain.get()), nullptr);
+}
+
+// The symbols read through it as well.
+TEST_F(OpenViewTest, ReadsNowThroughTheView) {
+  write_region(region_image(live_plan()));
+  view_.newest().boottime_offset_ns = -5'000'000'000;
+  write_view();
+  options_.flags |= CLOCKPAGE_OPEN_VIEW;
+  const region_handle region = open();
+  ASSERT_TRUE(region) << error_.where;
+  clockpage_time before{}, after{};
+  std::int64_t ns = 0;
+  const clockpage_reader* page = clockpage_reader_of(region.get());
+  ASSERT_EQ(clockpage_now_bounds(page, CLOCKPAGE_BOOTTIME, &before), CLOCKPAGE_OK);
+  ASSERT_EQ(clockpage_read_ns(region.get(), CLOCKPAGE_BOOTTIME, &ns), CLOCKPAGE_OK);
+  ASSERT_EQ(clockpage_read_time(region.get(), CLOCKPAGE_BOOTTIME, &after), CLOCKPAGE_OK);
+  EXPECT_GE(ns, before.ns - 5'000'000'000);
+  EXPECT_GE(after.ns, ns);
+  EXPECT_LT(after.ns, before.ns - 4'000'000'000);
+}
+
+TEST_F(OpenViewTest, RefusesAViewOfAViewAsYet) {
+  view_.newest().parent_generation = 1;
+  write_view();
+  options_.flags |= CLOCKPAGE_OPEN_VIEW;
+  expect_refusal(CLOCKPAGE_E_VIEW, view_file_ + ": " + clockpage_strerror(CLOCKPAGE_E_VIEW));
 }
 
 TEST_F(OpenViewTest, RefusesFilesThatAreNoView) {

@@ -19,6 +19,7 @@
 #define CLOCKPAGE_CLOCKPAGE_H
 
 #include <clockpage/reader.h>
+#include <clockpage/view.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -42,6 +43,10 @@ extern "C" {
  * cannot raise SIGBUS because somebody truncated it. Holds for a view as well. A region
  * that comes over a socket must be sealed in any case. */
 #define CLOCKPAGE_OPEN_SEALED 0x2u
+
+/* The caller reads through options->view, by clockpage_view_reader_of: any view will do. Without
+ * this a view that clockpage_reader_of cannot stand for is refused (CLOCKPAGE_E_VIEW). */
+#define CLOCKPAGE_OPEN_VIEW 0x4u
 
 /* What a region's socket sends with the descriptor, one packet: section 9 of the spec. */
 #define CLOCKPAGE_HANDOVER_MAGIC    "CLKPGFDS"
@@ -96,10 +101,10 @@ struct clockpage_open_error {
  *
  * Returns 0, CLOCKPAGE_E_ARGUMENT, CLOCKPAGE_E_SYSTEM (open, connect, mmap; ETIMEDOUT and
  * ECONNRESET: the socket gave no answer), or what the files are refused for:
- * CLOCKPAGE_E_{SIZE,MAGIC,VERSION,LAYOUT,COUNTER,STALE,VIEW,UNSEALED}. A view
- * whose guest counter is not the counter of the page it names, or that has offsets, is
- * CLOCKPAGE_E_VIEW: it is refused, never ignored. A view is looked at when it is opened
- * only: this version does not notice that it changes afterwards. */
+ * CLOCKPAGE_E_{SIZE,MAGIC,VERSION,LAYOUT,COUNTER,STALE,VIEW,UNSEALED,BUSY}. A view of another
+ * region than this one is CLOCKPAGE_E_STALE. A view whose guest counter is not the counter of the
+ * page it names, or that has offsets, is CLOCKPAGE_E_VIEW without CLOCKPAGE_OPEN_VIEW: it is
+ * refused, never ignored; and without that flag a view is looked at when it is opened only. */
 CLOCKPAGE_EXPORT int clockpage_open(const struct clockpage_open_options *options,
 				    struct clockpage_region **region,
 				    struct clockpage_open_error *error);
@@ -117,9 +122,17 @@ CLOCKPAGE_EXPORT int clockpage_is_sealed(const struct clockpage_region *region);
 /* Unmaps. Readers and pages obtained from the handle are invalid afterwards. NULL is fine. */
 CLOCKPAGE_EXPORT void clockpage_close(struct clockpage_region *region);
 
-/* The reader of the page selected at opening; lives as long as the handle. */
+/* The reader of the page selected at opening; lives as long as the handle. With
+ * CLOCKPAGE_OPEN_VIEW: of the page that the view selected then, in terms of the page's own counter
+ * and clocks. */
 CLOCKPAGE_EXPORT const struct clockpage_reader *
 clockpage_reader_of(const struct clockpage_region *region);
+
+/* The reader of the view, with CLOCKPAGE_OPEN_VIEW; else NULL. Of the view as it was when it was
+ * opened: it goes on reading right when that changes, but faster after clockpage_view_reader_init
+ * with its own view and region, into a reader of the caller's. Lives as long as the handle. */
+CLOCKPAGE_EXPORT const struct clockpage_view_reader *
+clockpage_view_reader_of(const struct clockpage_region *region);
 
 /* The mapped directory page, and the data page of a format (CLOCKPAGE_FORMAT_*) and smear
  * (0: unsmeared, not zero: smeared), or NULL where the region has no such page. */
@@ -164,7 +177,8 @@ CLOCKPAGE_EXPORT int clockpage_validate_view(const void *bytes, size_t length,
  * order of the text. Returns 0 or CLOCKPAGE_E_SYSTEM. */
 CLOCKPAGE_EXPORT int clockpage_boot_id(uint8_t boot_id[16]);
 
-/* clockpage_now and clockpage_now_bounds as symbols, for languages without C headers. */
+/* clockpage_now and clockpage_now_bounds as symbols, for languages without C headers; through the
+ * view with CLOCKPAGE_OPEN_VIEW. */
 CLOCKPAGE_EXPORT int clockpage_read_ns(const struct clockpage_region *region, int clock,
 				       int64_t *ns);
 CLOCKPAGE_EXPORT int clockpage_read_time(const struct clockpage_region *region, int clock,

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages whose writer means harm (spec section 8): valid headers, everything else random, extreme or
- * changing. Every entry point must return a known code, keep its promises about what it writes,
- * and stay within the page: it lies between two pages that must not be touched.
+ * Pages and views whose writer means harm (spec section 8): valid headers, everything else random,
+ * extreme or changing. Every entry point must return a known code, keep its promises about what it
+ * writes, and stay within them: they lie between two pages that must not be touched.
  *
  * Usage: hostile_pages_test [ROUNDS [SEED]]. Exit 1 on a broken promise, a signal on a stray
  * access.
  */
 #define _GNU_SOURCE
-#include <clockpage/reader.h>
+#include <clockpage/view.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@
 #define MANY 40
 
 static uint64_t state;
-static unsigned long readings, values, ambiguous, errors[8];
+static unsigned long readings, values, ambiguous, errors[24], view_values;
 
 static uint64_t next_random(void) {
   /* splitmix64 */
@@ -45,17 +45,17 @@ static uint64_t nasty(void) {
   return choice < 9 ? edges[choice] : next_random() >> (next_random() % 64);
 }
 
-/* One page with an inaccessible one on either side. */
-static struct clockpage_data_page* guarded_page(void) {
+/* `length` bytes, whole pages, with an inaccessible one on either side. */
+static void* guarded(size_t length) {
   size_t size = (size_t)sysconf(_SC_PAGESIZE);
   char* area;
   if (size != CLOCKPAGE_PAGE_SIZE) exit(77);
-  area = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (area == MAP_FAILED || mprotect(area + size, size, PROT_READ | PROT_WRITE)) {
+  area = mmap(NULL, length + 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (area == MAP_FAILED || mprotect(area + size, length, PROT_READ | PROT_WRITE)) {
     perror("mmap");
     exit(1);
   }
-  return (struct clockpage_data_page*)(void*)(area + size);
+  return area + size;
 }
 
 static void fill(struct clockpage_data_page* page) {
@@ -156,10 +156,122 @@ static void read_many(const struct clockpage_reader* reader, int clock, uint64_t
   if (converted > MANY || (!error && converted != MANY)) broken("converted", clock, from, error);
 }
 
+/* ---- views */
+
+/* A region of four such pages, the pages behind each other or, half of the time, all the same one.
+ */
+static void fill_region(uint8_t* region) {
+  struct clockpage_directory_page* d = (struct clockpage_directory_page*)(void*)region;
+  uint64_t* word = (uint64_t*)(void*)d;
+  uint64_t apart = next_random() % 2;
+  for (size_t i = 0; i < sizeof *d / sizeof *word; i++) word[i] = nasty();
+  memcpy(d->magic, CLOCKPAGE_DIRECTORY_MAGIC, CLOCKPAGE_MAGIC_SIZE);
+  d->abi_major = CLOCKPAGE_ABI_MAJOR;
+  d->region_size = CLOCKPAGE_REGION_SIZE;
+  d->data_page_count = CLOCKPAGE_DATA_PAGE_COUNT;
+  d->data_page_size = CLOCKPAGE_PAGE_SIZE;
+  for (uint32_t i = 0; i < CLOCKPAGE_DATA_PAGE_COUNT; i++) {
+    uint32_t offset = (apart ? i + 1 : 7) * CLOCKPAGE_PAGE_SIZE;
+    struct clockpage_data_page* page = (struct clockpage_data_page*)(void*)(region + offset);
+    d->data_page[i].offset_bytes = next_random() % 16 ? offset : (uint32_t)nasty();
+    d->data_page[i].format = (uint8_t)(next_random() % 16 ? i / 2 : nasty());
+    d->data_page[i].smear = (uint8_t)(next_random() % 16 ? i % 2 : nasty());
+    fill(page);
+    page->format = (uint8_t)(i / 2);
+    page->generation = d->generation;
+    if (i < 2) {
+      page->scale_ratio = 1;
+      page->scale_frac_bits = 0;
+    }
+  }
+}
+
+static void fill_view(struct clockpage_view_page* view, uint64_t generation) {
+  static const uint8_t bits[] = {0, 32, 48, 48, 33, 255, 63, 64};
+  uint64_t* word = (uint64_t*)(void*)view;
+  for (size_t i = 0; i < sizeof *view / sizeof *word; i++) word[i] = nasty();
+  memcpy(view->magic, CLOCKPAGE_VIEW_MAGIC, CLOCKPAGE_MAGIC_SIZE);
+  view->abi_major = CLOCKPAGE_ABI_MAJOR;
+  view->size = sizeof *view;
+  view->slot_count = CLOCKPAGE_VIEW_SLOT_COUNT;
+  view->slot_size = sizeof(struct clockpage_view_slot);
+  view->generation = generation;
+  for (size_t i = 0; i < CLOCKPAGE_VIEW_SLOT_COUNT; i++) {
+    struct clockpage_view_slot* slot = &view->slot[i];
+    slot->number = view->index;
+    if (next_random() % 8) slot->parent_generation = 0;
+    slot->format = next_random() % 8 ? next_random() % 16 == 0 : (uint8_t)nasty();
+    slot->counter_frac_bits = bits[next_random() % 8];
+    if (slot->counter_frac_bits == 0) slot->counter_ratio = 1;
+  }
+}
+
+static void note_view(int clock, uint64_t counter, int error) {
+  readings++;
+  if (error > 0 || error < CLOCKPAGE_E_VIEW || error == -10)
+    broken("unknown code", clock, counter, error);
+  errors[-error]++;
+  view_values += !error;
+}
+
+static void read_view(const struct clockpage_view_reader* reader, int clock, uint64_t counter) {
+  struct clockpage_view_time time;
+  struct timespec ts;
+  int64_t ns = UNTOUCHED;
+  uint64_t marker = 0;
+  int error = clockpage_view_marker(reader, &marker);
+  note_view(clock, counter, error);
+  error = clockpage_view_at(reader, clock, counter, marker, &ns);
+  note_view(clock, counter, error);
+  if (error && ns != UNTOUCHED) broken("ns written with an error", clock, counter, error);
+  error = clockpage_view_at_bounds(reader, clock, counter, marker, &time);
+  note_view(clock, counter, error);
+  if (!error && (time.time.earliest_ns > time.time.ns || time.time.ns > time.time.latest_ns ||
+                 time.time.ns != ns || time.guest_counter != counter))
+    broken("not earliest <= ns <= latest, or another ns", clock, counter, error);
+  if (clockpage_view_at(reader, clock, counter, marker + 1, &ns) == 0)
+    broken("a value under another marker", clock, counter, 0);
+  note_view(clock, 0, clockpage_view_now(reader, clock, &ns));
+  note_view(clock, 0, clockpage_view_now_relaxed(reader, clock, &ns));
+  note_view(clock, 0, clockpage_view_now_bounds(reader, clock, &time));
+  note_view(clock, 0, clockpage_view_gettime(reader, clock, &ts));
+}
+
+/* Returns how many of the views could be read through. */
+static unsigned long hostile_views(unsigned long rounds) {
+  static const int clocks[] = {0, 1, 4, 7, 11, 2, -1};
+  uint8_t* region = guarded(CLOCKPAGE_REGION_SIZE);
+  struct clockpage_view_page* view = guarded(sizeof *view);
+  unsigned long opened = 0;
+  for (unsigned long round = 0; round < rounds; round++) {
+    struct clockpage_view_reader reader;
+    int error;
+    fill_region(region);
+    fill_view(view, ((struct clockpage_directory_page*)(void*)region)->generation);
+    error = clockpage_view_reader_init(&reader, view, sizeof *view, region, CLOCKPAGE_REGION_SIZE);
+    note_view(0, 0, error);
+    if (error) continue;
+    opened++;
+    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
+      const struct clockpage_data_page* page = reader.data.page;
+      uint64_t host = page->segment[next_random() % CLOCKPAGE_SEGMENT_COUNT].start + nasty() % 1000;
+      read_view(&reader, clocks[i], nasty());
+      read_view(
+          &reader, clocks[i],
+          clockpage_scale_counter(host, reader.ratio, reader.frac_bits) + reader.counter_offset);
+      /* Whatever is there then, valid or not, is read with the reader of before. */
+      if (i == 3) fill_view(view, next_random() % 2 ? view->generation : nasty());
+      if (i == 5) fill_region(region);
+    }
+  }
+  return opened;
+}
+
 int main(int argc, char** argv) {
   static const int clocks[] = {0, 1, 4, 7, 11, 2, -1};
   unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 0) : 20000;
-  struct clockpage_data_page* page = guarded_page();
+  struct clockpage_data_page* page = guarded(sizeof *page);
+  unsigned long opened;
   state = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
   printf("%lu rounds, seed %" PRIu64 "\n", rounds, state);
   for (unsigned long round = 0; round < rounds; round++) {
@@ -176,8 +288,10 @@ int main(int argc, char** argv) {
       read_many(&reader, clocks[i], start);
     }
   }
+  opened = hostile_views(rounds);
+  printf("%lu views read through, %lu values; ", opened, view_values);
   printf("%lu readings, %lu values, %lu ambiguous; by code:", readings, values, ambiguous);
-  for (size_t i = 0; i < 8; i++) printf(" %lu", errors[i]);
+  for (size_t i = 0; i < 24; i++) printf(" %lu", errors[i]);
   printf("\n");
-  return values == 0 || values == readings || ambiguous == 0;
+  return values == 0 || values == readings || ambiguous == 0 || opened == 0 || view_values == 0;
 }

@@ -85,11 +85,10 @@ struct clockpage_time {
 	uint8_t smear;          /* CLOCKPAGE_SMEAR_* that a REALTIME value is on */
 };
 
-/* Validates the header of a mapped data page of `length` readable bytes and fills
- * *reader. Returns 0 or CLOCKPAGE_E_{ARGUMENT,SIZE,MAGIC,VERSION,LAYOUT,COUNTER}.
- * The mapping must outlive the reader and must be write-back cached. */
-static inline int clockpage_reader_init(struct clockpage_reader *reader, const void *page,
-					size_t length)
+/* clockpage_reader_init but for `rdtscp`: finding that out executes CPUID, which a hypervisor traps
+ * (15 us and more), and it is for those who read pages' headers again and again. */
+static inline int clockpage_reader_take_(struct clockpage_reader *reader, const void *page,
+					 size_t length)
 {
 	const struct clockpage_data_page *p = (const struct clockpage_data_page *)page;
 	const char magic[] = CLOCKPAGE_DATA_MAGIC;
@@ -120,9 +119,20 @@ static inline int clockpage_reader_init(struct clockpage_reader *reader, const v
 #endif
 	reader->page = p;
 	reader->delta_shift = shift;
-	reader->rdtscp = clockpage_counter_prefers_rdtscp();
 	reader->plain_span = shift ? 0 : CLOCKPAGE_MAX_TICKS;
 	return CLOCKPAGE_OK;
+}
+
+/* Validates the header of a mapped data page of `length` readable bytes and fills
+ * *reader. Returns 0 or CLOCKPAGE_E_{ARGUMENT,SIZE,MAGIC,VERSION,LAYOUT,COUNTER}.
+ * The mapping must outlive the reader and must be write-back cached. */
+static inline int clockpage_reader_init(struct clockpage_reader *reader, const void *page,
+					size_t length)
+{
+	int error = clockpage_reader_take_(reader, page, length);
+	if (!error)
+		reader->rdtscp = clockpage_counter_prefers_rdtscp();
+	return error;
 }
 
 #include <clockpage/evaluate.h>

@@ -134,6 +134,7 @@ int main() {
   };
   std::mt19937_64 random(std::random_device{}());
   std::vector<Candidate*> order;
+  order.reserve(candidates.size());
   for (Candidate& candidate : candidates) order.push_back(&candidate);
   for (unsigned round = 0; round < kRounds; round++) {
     std::shuffle(order.begin(), order.end(), random);
@@ -146,6 +147,7 @@ int main() {
         candidates.begin(), candidates.end(),
         [&](const Candidate& other) { return std::string(other.name) == candidate.of; });
     std::vector<double> ratios;
+    ratios.reserve(kRounds);
     for (unsigned round = 0; round < kRounds; round++)
       ratios.push_back(candidate.ticks[round] / base->ticks[round]);
     std::printf("%-24s %8.1f          %8.3f %8.3f %8.3f\n", candidate.name,

@@ -93,7 +93,8 @@ TEST_F(PreloadStateTest, SaysOnceWhyThereIsNoPage) {
         preload_use_kernel("the first reason");
         preload_use_kernel("another reason");
         timespec ts{};
-        return !Read(CLOCKPAGE_REALTIME, &ts) && !Read(CLOCKPAGE_REALTIME, &ts);
+        const bool first = Read(CLOCKPAGE_REALTIME, &ts);
+        return !first && !Read(CLOCKPAGE_REALTIME, &ts);
       },
       "^libclockpage-preload: the first reason\n$");
 }
@@ -120,8 +121,8 @@ TEST_F(PreloadStateTest, LeavesTaiAloneToTheKernelWhereThePageDoesNotKnowIt) {
         const clockpage_reader reader = page_.Reader();
         preload_use_page(&reader);
         timespec ts{};
-        return !Read(CLOCKPAGE_TAI, &ts) && !Read(CLOCKPAGE_TAI, &ts) &&
-               Read(CLOCKPAGE_REALTIME, &ts);
+        const bool first = Read(CLOCKPAGE_TAI, &ts);
+        return !first && !Read(CLOCKPAGE_TAI, &ts) && Read(CLOCKPAGE_REALTIME, &ts);
       },
       "^libclockpage-preload: the page does not know TAI[^\n]*\n$");
 }
@@ -147,6 +148,7 @@ TEST_F(PreloadStateTest, ThreadsReadWhileThePageIsRevoked) {
         std::atomic<int> reading{0};
         std::atomic<bool> wrong{false};
         std::vector<std::thread> threads;
+        threads.reserve(4);
         for (int i = 0; i < 4; i++) {
           threads.emplace_back([&] {
             timespec ts{};

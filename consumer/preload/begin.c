@@ -10,6 +10,7 @@
 #include "preload.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
@@ -42,7 +43,6 @@ static bool in_first_time_namespace(void)
 static void open_page(char **environment)
 {
 	static char reason[CLOCKPAGE_WHERE_SIZE + 64];
-	static const char consequence[] = ": the clocks are the kernel's";
 	struct clockpage_open_options options = {.size = sizeof(options)};
 	struct clockpage_open_error error;
 	struct clockpage_region *region; /* never closed: the clock is read until the very end */
@@ -57,8 +57,7 @@ static void open_page(char **environment)
 	} else if (clockpage_open(&options, &region, &error) == CLOCKPAGE_OK) {
 		preload_use_page(clockpage_reader_of(region));
 	} else {
-		memccpy(reason, error.where, '\0', CLOCKPAGE_WHERE_SIZE);
-		strcat(reason, consequence);
+		snprintf(reason, sizeof(reason), "%s: the clocks are the kernel's", error.where);
 		preload_use_kernel(reason);
 	}
 }

@@ -47,7 +47,7 @@ EXPORT int clock_getres(clockid_t clock, struct timespec *resolution)
 
 EXPORT int gettimeofday(struct timeval *restrict tv, void *restrict timezone)
 {
-	struct timespec ts;
+	struct timespec ts = {0, 0};
 	if (!tv || !preload_read(CLOCKPAGE_REALTIME, &ts))
 		return kernel_gettimeofday(tv, timezone);
 	if (timezone && kernel_gettimeofday(NULL, timezone) != 0)
@@ -59,7 +59,7 @@ EXPORT int gettimeofday(struct timeval *restrict tv, void *restrict timezone)
 /* The kernel's own is that of its last tick, up to 10 ms behind clock_gettime. */
 EXPORT time_t time(time_t *result)
 {
-	struct timespec ts;
+	struct timespec ts = {0, 0};
 	if (!preload_read(CLOCKPAGE_REALTIME, &ts) &&
 	    kernel_clock_gettime(CLOCK_REALTIME, &ts) != 0)
 		return -1;
@@ -86,7 +86,7 @@ EXPORT int ftime(struct timeb *result);
 
 EXPORT int ftime(struct timeb *result)
 {
-	struct timespec ts;
+	struct timespec ts = {0, 0};
 	if (!preload_read(CLOCKPAGE_REALTIME, &ts) &&
 	    kernel_clock_gettime(CLOCK_REALTIME, &ts) != 0)
 		return -1;

@@ -60,9 +60,14 @@ def boot_all(scripts, files=None):
     return {**merged, "log": "".join(left["log"] for left in lefts)}
 
 
+def may_execute_from(directory):
+    """Whether a file there can be written and executed: containers mount /dev/shm noexec."""
+    return os.access(directory, os.W_OK) and not os.statvfs(directory).f_flag & os.ST_NOEXEC
+
+
 def _run(private, out, timeout):
     # The guest's memory is a file that it executes from.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else private
+    memory = "/dev/shm" if may_execute_from("/dev/shm") else private
     command = [KERNEL, "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"init={GUEST}",
                "con0=null,fd:1", "con=null", "ssl=null", "mem=512M", "quiet", f"uml_dir={private}",
                "--", out]

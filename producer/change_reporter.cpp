@@ -46,7 +46,7 @@ void ChangeReporter::report() {
   if (!known_ || now.status != last_.status) say(options_, "status {}", status_name(now.status));
   if (!known_ || (now.flags & kTaiFlags) != (last_.flags & kTaiFlags)) report_tai(now, known);
   report_leap(now, known);
-  report_contradiction(known);
+  report_contradiction(now, known);
   last_ = now;
   known_ = true;
 }
@@ -86,12 +86,17 @@ void ChangeReporter::report_leap(const Terms& now, const UtcKnowledge& known) {
   announced_ = known.next;
 }
 
-void ChangeReporter::report_contradiction(const UtcKnowledge& known) {
+void ChangeReporter::report_contradiction(const Terms& now_terms, const UtcKnowledge& known) {
+  // While a second is repeated the date is that of before, and TAI - UTC is not.
+  const UtcOffset& utc = now_terms.utc;
+  const bool repeated = utc.leaps() && known.table_offset_s &&
+                        *known.table_offset_s * kNsPerSecond == utc.before_ns &&
+                        known.tai_offset_ns == utc.after_ns;
   const bool contradicts = known.tai_known && known.table_offset_s &&
                            known.tai_source != CLOCKPAGE_SEGMENT_TAI_TABLE &&
-                           *known.table_offset_s * kNsPerSecond != known.tai_offset_ns;
+                           *known.table_offset_s * kNsPerSecond != known.tai_offset_ns && !repeated;
   const std::optional<std::int64_t> now = contradicts ? known.table_offset_s : std::nullopt;
-  // For a tick or two after a leap second they may be apart.
+  // For some ticks after a leap second they may be apart.
   const bool again = now && contradicted_ == now;
   if (again && ++contradictions_ == kBelieved)
     say(options_,

@@ -20,7 +20,7 @@ class ChangeReporter {
   void report_step(const Terms& now) const;
   void report_tai(const Terms& now, const UtcKnowledge& known) const;
   void report_leap(const Terms& now, const UtcKnowledge& known);
-  void report_contradiction(const UtcKnowledge& known);
+  void report_contradiction(const Terms& now_terms, const UtcKnowledge& known);
 
   const Options& options_;
   const Publisher& publisher_;

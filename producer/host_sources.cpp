@@ -80,6 +80,8 @@ constexpr int kTries = 10;
 constexpr std::uint64_t kObservationsPerLook = 256;
 // At the start the differences are read so often, but not for longer than this: where clock_gettime
 // is slow (user-mode Linux takes tens of microseconds) fewer must do.
+// By when REALTIME has taken a leap second, ticks at 100 Hz and a busy machine included.
+constexpr std::int64_t kLongestTickNs = 100'000'000;
 constexpr int kStartupReadings = 50'000;
 constexpr std::int64_t kStartupNs = 300'000'000;
 
@@ -125,7 +127,7 @@ ObserveResult BracketSource::observe(Observation& observation) noexcept {
   const int state = adjtimex(&fields);
   observation.quality = quality_from_timex(state, fields);
   observation.pending_leap = pending_leap_from_timex(state, fields);
-  set_tai_offset(consistent_tai_offset(fields.tai, realtime_before), observation);
+  set_tai_offset(consistent_tai_offset(fields.tai, realtime_before, monotonic.ns), observation);
   const std::uint64_t width = std::max(monotonic.width, raw.width);
   observation.noise_ns =
       static_cast<std::uint64_t>(std::ceil(static_cast<double>(width) * ns_per_tick_ / 2)) + 1 +
@@ -138,14 +140,17 @@ ObserveResult BracketSource::observe(Observation& observation) noexcept {
 // The kernel's TAI offset and REALTIME are read one after the other. At a leap second both change,
 // and their sum, which is TAI, does not: neither may be used without the other, and REALTIME moves
 // by exactly a second, however coarsely it is read.
-int BracketSource::consistent_tai_offset(int tai, std::int64_t realtime_before) noexcept {
+int BracketSource::consistent_tai_offset(int tai, std::int64_t realtime_before,
+                                         std::int64_t monotonic_ns) noexcept {
   const int moved = tai_ ? tai - *tai_ : 0;
   const bool realtime_moved = realtime_.value() != realtime_before;
-  if (moved != 0 && !realtime_moved && !tai_moved_alone_) {
-    tai_moved_alone_ = true;  // REALTIME may have followed since: seen next time, or it was set
-    return *tai_;
+  if ((moved == 1 || moved == -1) && !realtime_moved) {
+    // adjtimex has it from the leap second's instant on, REALTIME from the tick on that counts it.
+    // It was set where REALTIME does not follow.
+    if (!tai_moved_alone_) tai_moved_alone_ = monotonic_ns;
+    if (monotonic_ns - *tai_moved_alone_ < kLongestTickNs) return *tai_;
   }
-  tai_moved_alone_ = false;
+  tai_moved_alone_.reset();
   if (moved != 0 && realtime_moved)
     realtime_.prefer(realtime_before - moved * std::int64_t{1'000'000'000});
   tai_ = tai;

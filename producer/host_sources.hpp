@@ -69,14 +69,15 @@ class BracketSource final : public TimeSource {
 
  private:
   void read_differences() noexcept;
-  [[nodiscard]] int consistent_tai_offset(int tai, std::int64_t realtime_before) noexcept;
+  [[nodiscard]] int consistent_tai_offset(int tai, std::int64_t realtime_before,
+                                          std::int64_t monotonic_ns) noexcept;
 
   double ns_per_tick_;
   std::uint64_t observations_ = 0;
   OffsetInterval realtime_;
   OffsetInterval boottime_;
-  std::optional<int> tai_;  // the kernel's TAI offset as last used, s
-  bool tai_moved_alone_ = false;
+  std::optional<int> tai_;                       // the kernel's TAI offset as last used, s
+  std::optional<std::int64_t> tai_moved_alone_;  // since when, MONOTONIC, ns
 };
 
 // The counter's frequency against MONOTONIC_RAW over about 0.2 s, rounded to whole kHz.

@@ -75,8 +75,10 @@ std::int64_t LeapSource::table_offset_ns(const Observation& o,
       return std::llabs(o.realtime_minus_monotonic_ns + offset_s * kNsPerSecond -
                         *tai_minus_monotonic_ns_);
     };
-    return (error(leap.before_s) < error(leap.after_s) ? leap.before_s : leap.after_s) *
-           kNsPerSecond;
+    const std::int64_t nearest =
+        error(leap.before_s) < error(leap.after_s) ? leap.before_s : leap.after_s;
+    // Neither: the clock was set.
+    return error(nearest) < kNsPerSecond / 2 ? nearest * kNsPerSecond : by_date;
   }
   return by_date;
 }
@@ -102,6 +104,10 @@ std::optional<LeapSecond> LeapSource::next(const Observation& o,
   // An inserted one that is taken is before its midnight still, and not to come any more.
   const std::int64_t past = taken_ && taken_->utc_s == utc_s + 1 ? taken_->utc_s : utc_s;
   if (config_.table) by_table = config_.table->next_after(past);
+  // Nor one that the kernel's TAI offset has in it already.
+  if (by_table && by_table->utc_s - utc_s <= kLeapGraceNs / kNsPerSecond &&
+      by_table->after_s == offset_s)
+    by_table = config_.table->next_after(by_table->utc_s);
   if (by_table) {
     const std::int64_t by = by_table->after_s - by_table->before_s;
     by_table = LeapSecond{by_table->utc_s, offset_s, offset_s + by};

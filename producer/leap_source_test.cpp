@@ -132,6 +132,22 @@ TEST_F(LeapSourceTest, WhatTheKernelHasArmedEndsTheCurrentDay) {
 }
 
 // An unsynchronised kernel does not say that it has taken it, and the flag stays.
+TEST_F(LeapSourceTest, WhoBeginsInTheRepeatedSecondExpectsNoThirdOne) {
+  LeapSource source(with_table());
+  source.observe(at(k2016 - 1, 500'000'000, 37, 37));
+  EXPECT_EQ(source.known().next, std::nullopt);
+}
+
+TEST_F(LeapSourceTest, AClockThatIsSetToNearALeapIsTakenByItsDate) {
+  LeapSource source(with_table());
+  source.observe(at(k2016 + 5'000'000, 0, 0, 37));
+  Observation o = at(k2016 - 1, 500'000'000, 0, 36);
+  o.realtime_minus_monotonic_ns -= 77 * kNsPerSecond;
+  o.monotonic = add_ns(o.monotonic, 77 * kNsPerSecond);
+  source.observe(o);
+  EXPECT_EQ(source.known().tai_offset_ns, 36 * kNsPerSecond);
+}
+
 TEST_F(LeapSourceTest, AFlagThatStaysAnnouncesNoSecondLeap) {
   LeapSource source(LeapConfig{});
   Observation o = at(k2016 - 60, 0, 36);

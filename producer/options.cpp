@@ -91,8 +91,10 @@ void add_leap_options(CLI::App& app, Options& o) {
          "Table of leap seconds, leap-seconds.list; or none (default: the system's, if there "
          "is one)")
       ->type_name("FILE");
-  app.add_option("--tai-offset-s", o.publisher.leaps.tai_offset_s,
-                 "TAI - UTC now, for where neither the kernel nor the table knows")
+  app.add_option(
+         "--tai-offset-s", o.publisher.leaps.tai_offset_s,
+         "TAI - UTC as it is when clockpaged starts, for where neither the kernel nor the table "
+         "knows; to be changed after a leap second")
       ->type_name("S")
       ->check(CLI::Range(10, 255).description(""));
 }

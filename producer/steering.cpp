@@ -258,7 +258,7 @@ Plan Steering::plan(const Segment& newest, const UtcOffset& smeared,
   const auto tai_ns = static_cast<std::int64_t>(whole_ns(newest.tai.at(start)));
   const Step utc = set_offsets(newest.terms, tai_ns, step, plan.terms);
   plan.smeared = smeared_terms(smeared, utc, plan.terms.utc);
-  plan.unsmeared_growth_frac = growth_to_leap(utc.tai_ns);
+  set_growth_to_leap(utc.tai_ns, plan);
   if (plan.raw_step_ns != 0 && (plan.terms.flags & CLOCKPAGE_SEGMENT_DISCONTINUITY) == 0)
     plan.terms.epoch++;
   if (plan.raw_step_ns != 0) plan.terms.flags |= CLOCKPAGE_SEGMENT_MONOTONIC_STEP;
@@ -304,13 +304,18 @@ UtcTerms Steering::smeared_terms(const UtcOffset& before, const Step& step,
 // While the host's own clock is in its smear, the pages that undo it can say where the leap second
 // is, but not take it: that needs another segment (spec section 4, item 8). Should there be none,
 // the bound is to cover it by then.
-std::uint64_t Steering::growth_to_leap(std::int64_t tai_ns) const noexcept {
+void Steering::set_growth_to_leap(std::int64_t tai_ns, Plan& plan) const noexcept {
   const auto& leap = leaps_.known().host_in_smear_of;
-  if (!leap) return 0;
+  if (!leap) return;
   const std::int64_t left = host_leap_ns(*leap, leaps_.config().host_smear) - tai_ns;
-  if (left <= 0) return 0;
-  if (left <= kNsPerSecond) return ~std::uint64_t{0};
-  return static_cast<std::uint64_t>(make_instant(kNsPerSecond) / static_cast<Instant>(left));
+  if (left <= 0) return;
+  if (left <= kNsPerSecond) {
+    plan.unsmeared_growth_frac = ~std::uint64_t{0};
+    plan.unsmeared_bound_ns = static_cast<std::uint64_t>(kNsPerSecond - left);
+    return;
+  }
+  plan.unsmeared_growth_frac =
+      static_cast<std::uint64_t>(make_instant(kNsPerSecond) / static_cast<Instant>(left));
 }
 
 // A segment's end at which that leap second can be taken exactly.
@@ -435,6 +440,7 @@ Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan)
   std::uint64_t utc_growth = plan.utc_growth_frac;
   if (page.smear() == kNoSmear) {
     utc_growth = saturating_add(utc_growth, plan.unsmeared_growth_frac);
+    next.terms.utc_bound_ns = saturating_add(next.terms.utc_bound_ns, plan.unsmeared_bound_ns);
   } else {
     next.terms.utc = plan.smeared.offset;
     next.terms.leap_indicator = plan.smeared.leap_indicator;

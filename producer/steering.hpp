@@ -49,6 +49,7 @@ struct Plan {
   std::uint64_t local_growth_frac = 0;  // 2^-64 ns per ns
   // What utc_growth_frac is more by on the unsmeared pages.
   std::uint64_t unsmeared_growth_frac = 0;
+  std::uint64_t unsmeared_bound_ns = 0;  // and the bound at start
 };
 
 class Steering {
@@ -107,7 +108,7 @@ class Steering {
                                  std::int64_t monotonic_step_ns, Terms& terms) const noexcept;
   [[nodiscard]] UtcTerms smeared_terms(const UtcOffset& before, const Step& step,
                                        const UtcOffset& unsmeared) const noexcept;
-  [[nodiscard]] std::uint64_t growth_to_leap(std::int64_t tai_ns) const noexcept;
+  void set_growth_to_leap(std::int64_t tai_ns, Plan& plan) const noexcept;
   [[nodiscard]] std::int64_t jump_ns(const Tracker& tracker, Instant base,
                                      const Segment& newest) const noexcept;
   void set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& terms) const noexcept;

@@ -35,6 +35,11 @@ UtcOffset undone_host_smear(const LeapSecond& leap, const Smear& smear, std::int
   const std::int64_t start = (leap.utc_s + smear.start_s + leap.before_s) * kNsPerSecond;
   const std::int64_t end = start + smear.length_s * kNsPerSecond;
   const std::int64_t at_leap = host_leap_ns(leap, smear);
+  if (at_leap <= start) {
+    // The host's clock is right up to the leap second and wrong after it: a step, then one ramp.
+    if (tai < at_leap) return leap_offset(leap, kNoSmear);
+    return tai < end ? offset_ramp(before + by, start, end, before) : constant_offset(before);
+  }
   // What the smear has made good by the leap second: that much of it is undone.
   const std::int64_t done = (at_leap - start) / smear.length_s * (leap.after_s - leap.before_s);
   if (tai < at_leap) return offset_ramp(before, start, at_leap, before - done);
@@ -46,7 +51,7 @@ UtcOffset undone_host_smear(const LeapSecond& leap, const Smear& smear, std::int
 
 std::int64_t host_leap_ns(const LeapSecond& leap, const Smear& smear) noexcept {
   const std::int64_t start = (leap.utc_s + smear.start_s + leap.before_s) * kNsPerSecond;
-  if (leap.tai_ns() <= start) return start;  // it is past when the smear begins
+  if (leap.tai_ns() <= start) return leap.tai_ns();  // by a clock that is not smeared yet
   const std::int64_t true_length = smear.length_s + (leap.after_s - leap.before_s);
   const clockpage_u128 into = static_cast<clockpage_u128>(leap.tai_ns() - start) * smear.length_s;
   const auto length = static_cast<clockpage_u128>(true_length);
@@ -76,8 +81,11 @@ UtcOffset regular_offset(std::int64_t tai, const UtcOffset& unsmeared, const Utc
   const bool to_come = unsmeared.leaps() && tai < unsmeared.start_ns;
   const UtcOffset coming = to_come ? leap_offset(leap_of(unsmeared), config.smear) : UtcOffset{};
   if (to_come && coming.start_ns <= tai) return coming;
-  if (known.previous) {
-    const UtcOffset going = leap_offset(*known.previous, config.smear);
+  // In the second that is repeated the source's date is that of before.
+  const std::optional<LeapSecond> last =
+      unsmeared.leaps() && !to_come ? leap_of(unsmeared) : known.previous;
+  if (last) {
+    const UtcOffset going = leap_offset(*last, config.smear);
     if (going.after_ns == base && tai >= going.start_ns && tai < going.end_ns) return going;
   }
   return to_come ? coming : constant_offset(base);

@@ -264,7 +264,9 @@ const char* impossible_header(const clockpage_data_page& page, std::uint64_t hos
 
 bool is_possible(const UtcOffset& utc) {
   if (!utc.leaps()) return utc == constant_offset(utc.before_ns);
-  if (utc.end_ns < utc.start_ns || utc.start_ns < 0) return false;
+  // Far enough from the end of time for sums with it.
+  constexpr std::int64_t latest = INT64_MAX - (std::int64_t{1} << 61);
+  if (utc.end_ns < utc.start_ns || utc.start_ns < 0 || utc.end_ns > latest) return false;
   if (utc.end_ns == utc.start_ns) return utc.slope_frac == 0;
   // No smear is steeper than one part in 99: REALTIME never goes back.
   return std::abs(utc.after_ns - utc.before_ns) <= (utc.end_ns - utc.start_ns) / 99 &&

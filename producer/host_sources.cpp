@@ -78,10 +78,10 @@ Bracket narrowest_bracket(clockid_t clock, int tries) noexcept {
 constexpr int kTries = 10;
 // How often the kernel's choice of clocksource is looked at: about once a second.
 constexpr std::uint64_t kObservationsPerLook = 256;
-// At the start the differences are read so often, but not for longer than this: where clock_gettime
-// is slow (user-mode Linux takes tens of microseconds) fewer must do.
 // By when REALTIME has taken a leap second, ticks at 100 Hz and a busy machine included.
 constexpr std::int64_t kLongestTickNs = 100'000'000;
+// At the start the differences are read so often, but not for longer than this: where clock_gettime
+// is slow (user-mode Linux takes tens of microseconds) fewer must do.
 constexpr int kStartupReadings = 50'000;
 constexpr std::int64_t kStartupNs = 300'000'000;
 

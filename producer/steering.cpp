@@ -324,11 +324,12 @@ std::uint64_t Steering::good_end(const Segment& newest, std::uint64_t end) const
   if (!leap) return end;
   const std::uint64_t start = newest.lease_end;
   const std::int64_t at = host_leap_ns(*leap, leaps_.config().host_smear);
-  const InstantDelta left =
-      difference(make_instant(static_cast<std::uint64_t>(at)), newest.tai.at(start));
+  // By what the plan will aim at, and a tick more: the leap second must not be left just ahead.
+  const Instant aimed = add_ns(monotonic_.predict(start), newest.terms.monotonic_offset_ns);
+  const InstantDelta left = difference(make_instant(static_cast<std::uint64_t>(at)), aimed);
   if (left <= 0) return end;
   const Instant ticks =
-      (static_cast<Instant>(left) + monotonic_.period() - 1) / monotonic_.period();
+      (static_cast<Instant>(left) + monotonic_.period() - 1) / monotonic_.period() + 1;
   const std::uint64_t length = end - start;
   return ticks >= length && ticks < 2 * Instant{length} ? start + static_cast<std::uint64_t>(ticks)
                                                         : end;
@@ -444,15 +445,16 @@ Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan)
   } else {
     next.terms.utc = plan.smeared.offset;
     next.terms.leap_indicator = plan.smeared.leap_indicator;
-    // REALTIME is as uncertain as TAI, times its rate: it runs fast where a second is deleted.
-    const UtcOffset& utc = next.terms.utc;
-    const std::uint64_t faster = utc.after_ns < utc.before_ns ? utc.slope_frac : 0;
-    const auto wider = [faster](std::uint64_t value) {
-      return faster == 0 ? value : saturating_add(value, clockpage_mul_frac(value, faster) + 1);
-    };
-    next.terms.utc_bound_ns = wider(next.terms.utc_bound_ns);
-    utc_growth = wider(utc_growth);
   }
+  // REALTIME is as uncertain as TAI, times its rate: it runs fast where a second is deleted, and
+  // where a host's smear is undone.
+  const UtcOffset& utc = next.terms.utc;
+  const std::uint64_t faster = utc.after_ns < utc.before_ns ? utc.slope_frac : 0;
+  const auto wider = [faster](std::uint64_t value) {
+    return faster == 0 ? value : saturating_add(value, clockpage_mul_frac(value, faster) + 1);
+  };
+  next.terms.utc_bound_ns = wider(next.terms.utc_bound_ns);
+  utc_growth = wider(utc_growth);
   next.terms.utc_bound_growth_frac = growth_per_tick(utc_growth, next.tai);
   next.terms.local_bound_growth_frac = growth_per_tick(plan.local_growth_frac, next.tai);
   return next;

@@ -271,6 +271,55 @@ TEST_F(RegionTest, AcceptsPagesOneSegmentApartAndNoMore) {
   expect_refused("different segments");
 }
 
+// What a producer would compute with for days: sums with it must not overflow, REALTIME not go
+// back.
+TEST_F(RegionTest, RefusesLeapSecondsThatNoProducerHasPublished) {
+  constexpr std::int64_t at = 1'800'000'000 * kNsPerSecond;
+  constexpr std::int64_t latest = INT64_MAX - (std::int64_t{1} << 61);
+  const auto step = [](std::int64_t when) {
+    return UtcOffset{37 * kNsPerSecond, when, when, 38 * kNsPerSecond, 0};
+  };
+  const auto ramp = [](std::int64_t length) {
+    return offset_ramp(37 * kNsPerSecond, at, at + length, 38 * kNsPerSecond);
+  };
+  UtcOffset bent = ramp(86'400 * kNsPerSecond);
+  bent.slope_frac++;
+  UtcOffset reversed = ramp(86'400 * kNsPerSecond);
+  std::swap(reversed.start_ns, reversed.end_ns);
+  struct {
+    const char* what;
+    UtcOffset utc;
+    bool possible;
+  } const cases[] = {
+      {"a step", step(at), true},
+      {"a noon smear", ramp(86'400 * kNsPerSecond), true},
+      {"the latest step", step(latest), true},
+      {"a step at the end of time", step(latest + 1), false},
+      {"a step before 1970", step(-1), false},
+      {"a smear that ends before it begins", reversed, false},
+      {"a slope that is not the ramp's", bent, false},
+      {"the steepest smear", ramp(99 * kNsPerSecond), true},
+      {"a steeper one", ramp(99 * kNsPerSecond - 99), false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    fs::remove(file());
+    const Region region = Region::create(directory_, image_of(kBoot));
+    for (clockpage_data_page* p : region.pages()) {
+      PageWriter page(*p);
+      Segment next =
+          continued(page.newest(), page.newest().lease_end + page.scale().apply(kHz / 100));
+      next.terms.utc = c.utc;
+      page.fill_next(next);
+      ASSERT_TRUE(page.publish());
+    }
+    if (c.possible)
+      EXPECT_EQ(inspect(), ExistingRegion::adoptable);
+    else
+      expect_refused("impossible leap second");
+  }
+}
+
 TEST_F(RegionTest, KnowsWhetherReadersStillFindItUnderItsName) {
   const Region region = Region::create(directory_, image_of(kBoot));
   EXPECT_TRUE(region.has_its_name());

@@ -300,6 +300,52 @@ TEST_P(SmearedHostTest, ItsUnsmearedPagesHaveUtcAndItsSmearedOnesItsOwnTime) {
   EXPECT_EQ(told.monotonic_steps, 0U);
 }
 
+// The leap second itself needs a segment of its own there: without one the bound has to cover it,
+// whether the writer dies after its first segment or later.
+TEST_P(SmearedHostTest, WhoseWriterDiesBeforeTheLeapSecondHasBoundsThatCoverIt) {
+  const auto& [leap, smear] = GetParam();
+  constexpr std::uint64_t hz = 1'000'000'000;
+  const UtcOffset exact = leap_offset(leap, kNoSmear);
+  for (const int steps : {0, 1, 20})
+    for (const std::int64_t before_ms : {200, 1'500, 30'000}) {
+      SCOPED_TRACE(fmt::format("{} segments, dead {} ms before", steps, before_ms));
+      const std::int64_t start = exact.start_ns - before_ms * 1'000'000 - steps * 40'000'000;
+      VirtualCounter counter(static_cast<std::uint64_t>(start), {});
+      SmearedHost host(counter, leap, smear);
+      PublisherConfig config;
+      config.leaps.smear = config.leaps.host_smear = smear;
+      config.period_ns = config.lead_ns = config.max_lead_ns = 40'000'000;
+      config.leaps.table = leap_table_of({{leap.utc_s, static_cast<int>(leap.after_s)}});
+      Steering steering(hz, 1, config.limits, config.leaps);
+      Observation o;
+      host.observe(o);
+      steering.observe(o);
+      RegionIdentity identity;
+      identity.generation = 1;
+      identity.first_index = 1000;
+      identity.counter = {kThisCounterKind, hz, 1, 0, 0, 48};
+      identity.smear = smear;
+      const std::uint64_t begin = counter.read();
+      const Segment first =
+          steering.first(begin, begin + 8'000'000, delta_shift_for(nominal_period(hz)));
+      const MemoryRegion region(
+          region_image(identity, 4'000'000, first, steering.first_smeared(first)));
+      Publisher publisher(region.pages(), counter, host, hz, 1, config, false);
+      for (int i = 0; i < steps; i++) ASSERT_EQ(publisher.step(), StepResult::steered);
+      const clockpage_reader reader = region.reader(0);
+      for (std::int64_t tai = static_cast<std::int64_t>(counter.now());
+           tai < exact.start_ns + 5 * kNsPerSecond; tai += 50'000'000) {
+        clockpage_time time{};
+        ASSERT_EQ(clockpage_at_bounds(&reader, CLOCKPAGE_REALTIME, static_cast<std::uint64_t>(tai),
+                                      &time),
+                  0);
+        const std::int64_t utc = tai - exact.at(tai);
+        ASSERT_LE(time.earliest_ns, utc) << tai - exact.start_ns;
+        ASSERT_GE(time.latest_ns, utc) << tai - exact.start_ns;
+      }
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Smears, SmearedHostTest,
     testing::Values(HostSmearCase{{k2016Leap, 10, 11}, kUtcSls},

@@ -41,6 +41,25 @@ std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept {
   return a > CLOCKPAGE_BOUND_UNKNOWN - b ? CLOCKPAGE_BOUND_UNKNOWN : a + b;
 }
 
+// A segment's bounds as they grow, with the plan's growths, and what REALTIME's own rate adds.
+// REALTIME is as uncertain as TAI, times its rate: it runs fast where a second is deleted, and
+// where a host's smear is undone.
+void set_bound_growths(const Plan& plan, bool unsmeared, Segment& s) noexcept {
+  std::uint64_t utc_growth = plan.utc_growth_frac;
+  if (unsmeared) {
+    utc_growth = saturating_add(utc_growth, plan.unsmeared_growth_frac);
+    s.terms.utc_bound_ns = saturating_add(s.terms.utc_bound_ns, plan.unsmeared_bound_ns);
+  }
+  const UtcOffset& utc = s.terms.utc;
+  const std::uint64_t faster = utc.after_ns < utc.before_ns ? utc.slope_frac : 0;
+  const auto wider = [faster](std::uint64_t value) {
+    return faster == 0 ? value : saturating_add(value, clockpage_mul_frac(value, faster) + 1);
+  };
+  s.terms.utc_bound_ns = wider(s.terms.utc_bound_ns);
+  s.terms.utc_bound_growth_frac = growth_per_tick(wider(utc_growth), s.tai);
+  s.terms.local_bound_growth_frac = growth_per_tick(plan.local_growth_frac, s.tai);
+}
+
 }  // namespace
 
 Steering::Steering(std::uint64_t frequency_hz, std::uint64_t quantum_ticks,
@@ -370,9 +389,8 @@ Segment Steering::first(std::uint64_t start, std::uint64_t end,
   as_it_runs.period = monotonic_.period();
   as_it_runs.raw_period = raw_.period();
   set_growth(as_it_runs);
-  segment.terms.utc_bound_growth_frac = growth_per_tick(as_it_runs.utc_growth_frac, segment.tai);
-  segment.terms.local_bound_growth_frac =
-      growth_per_tick(as_it_runs.local_growth_frac, segment.tai);
+  set_growth_to_leap(static_cast<std::int64_t>(whole_ns(segment.tai.base)), as_it_runs);
+  set_bound_growths(as_it_runs, true, segment);  // more than the smeared pages need
   set_status(false, segment.terms);
   return segment;
 }
@@ -438,25 +456,11 @@ Segment steered(const PageWriter& page, const Segment& newest, const Plan& plan)
                    plan.tai_target, plan.period);
   next.raw = image(page, start, add_ns(newest.raw.at(start), plan.raw_step_ns), end, plan.end,
                    plan.raw_target, plan.raw_period);
-  std::uint64_t utc_growth = plan.utc_growth_frac;
-  if (page.smear() == kNoSmear) {
-    utc_growth = saturating_add(utc_growth, plan.unsmeared_growth_frac);
-    next.terms.utc_bound_ns = saturating_add(next.terms.utc_bound_ns, plan.unsmeared_bound_ns);
-  } else {
+  if (page.smear() != kNoSmear) {
     next.terms.utc = plan.smeared.offset;
     next.terms.leap_indicator = plan.smeared.leap_indicator;
   }
-  // REALTIME is as uncertain as TAI, times its rate: it runs fast where a second is deleted, and
-  // where a host's smear is undone.
-  const UtcOffset& utc = next.terms.utc;
-  const std::uint64_t faster = utc.after_ns < utc.before_ns ? utc.slope_frac : 0;
-  const auto wider = [faster](std::uint64_t value) {
-    return faster == 0 ? value : saturating_add(value, clockpage_mul_frac(value, faster) + 1);
-  };
-  next.terms.utc_bound_ns = wider(next.terms.utc_bound_ns);
-  utc_growth = wider(utc_growth);
-  next.terms.utc_bound_growth_frac = growth_per_tick(utc_growth, next.tai);
-  next.terms.local_bound_growth_frac = growth_per_tick(plan.local_growth_frac, next.tai);
+  set_bound_growths(plan, page.smear() == kNoSmear, next);
   return next;
 }
 

@@ -14,7 +14,6 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
-#include <fstream>
 #include <memory>
 
 #include "bus_error.hpp"
@@ -27,6 +26,7 @@
 #include "region.hpp"
 #include "say.hpp"
 #include "sim_source.hpp"
+#include "timens_offsets.hpp"
 #include "utc_time.hpp"
 
 namespace clockpage::producer {
@@ -55,15 +55,14 @@ void refuse_distrusted_counter() {
 
 // clock_gettime would give this namespace's MONOTONIC, not the host's.
 void refuse_time_namespace() {
-  std::ifstream file("/proc/self/timens_offsets");
-  std::string name;
-  std::int64_t sec = 0;
-  std::int64_t nsec = 0;
-  while (file >> name >> sec >> nsec)
-    if (sec != 0 || nsec != 0)
-      throw Failure(
-          "/proc/self/timens_offsets: the bracket source cannot follow the host's clock from "
-          "inside a time namespace");
+  const auto own = own_timens_offsets();
+  if (const auto* refusal = std::get_if<TimensRefusal>(&own))
+    throw Failure("whether the bracket source follows the host's clock cannot be told: " +
+                  refusal->text);
+  if (std::get<TimensOffsets>(own) != TimensOffsets{})
+    throw Failure(
+        "/proc/self/timens_offsets: the bracket source cannot follow the host's clock from "
+        "inside a time namespace");
 }
 
 struct Source {

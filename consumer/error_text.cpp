@@ -22,7 +22,8 @@ const char* clockpage_strerror(int code) {
     case CLOCKPAGE_E_ARGUMENT:
       return "invalid argument";
     case CLOCKPAGE_E_DISRUPTED:
-      return "captured under another view than the newest: the counter has been disrupted since";
+      return "what the counter value means is not known: the view, or one it is composed from, "
+             "has changed";
     case CLOCKPAGE_E_SIZE:
       return "not the size of a clockpage file";
     case CLOCKPAGE_E_MAGIC:
@@ -38,7 +39,8 @@ const char* clockpage_strerror(int code) {
     case CLOCKPAGE_E_SYSTEM:
       return "a system call failed";
     case CLOCKPAGE_E_VIEW:
-      return "the view cannot be read through in this way, or by this version";
+      return "the view cannot be read through: the host has withdrawn it, or it asks for what this "
+             "version or reader cannot do";
     case CLOCKPAGE_E_UNSEALED:
       return "not sealed: its owner could truncate it under its readers";
     default:

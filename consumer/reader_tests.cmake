@@ -10,6 +10,11 @@ clockpage_add_test(reader_torn_read_test SOURCES reader_torn_read_test.cpp
 clockpage_add_test(view_test SOURCES view_test.cpp LIBRARIES clockpage_headers)
 clockpage_add_test(view_interleaved_test SOURCES view_interleaved_test.cpp
                    LIBRARIES clockpage_headers)
+clockpage_add_test(view_nested_test SOURCES view_nested_test.cpp LIBRARIES clockpage_headers)
+clockpage_add_test(view_nested_interleaved_test SOURCES view_nested_interleaved_test.cpp
+                   LIBRARIES clockpage_headers)
+clockpage_add_test(view_nested_torn_read_test SOURCES view_nested_torn_read_test.cpp
+                   LIBRARIES clockpage_headers Threads::Threads TIMEOUT 300)
 clockpage_add_test(view_torn_read_test SOURCES view_torn_read_test.cpp
                    LIBRARIES clockpage_headers Threads::Threads TIMEOUT 300)
 

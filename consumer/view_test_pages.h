@@ -80,6 +80,48 @@ struct alignas(CLOCKPAGE_PAGE_SIZE) TestView {
   }
 };
 
+// A view and its ancestors, nearest first: each slot names the newest one of the next, and its
+// counter_offset is the next one's plus `own` of this one.
+struct TestChain {
+  TestView views[CLOCKPAGE_VIEW_MAX_ANCESTORS + 1] = {TestView(0x1000), TestView(0x2001),
+                                                      TestView(0x3002), TestView(0x4003)};
+  std::int64_t own[CLOCKPAGE_VIEW_MAX_ANCESTORS + 1] = {};
+  unsigned depth;
+
+  explicit TestChain(unsigned ancestors) : depth(ancestors) {
+    for (unsigned i = ancestors + 1; i-- > 0;) views[i].Newest() = Composed(i);
+  }
+  // What view i would say in its newest slot's place if it were composed now.
+  clockpage_view_slot Composed(unsigned i) {
+    clockpage_view_slot slot = views[i].Newest();
+    slot.counter_offset = own[i];
+    if (i < depth) {
+      slot.counter_offset += views[i + 1].Newest().counter_offset;
+      slot.parent_generation = views[i + 1].page.index;
+    }
+    return slot;
+  }
+  // Publishes view i as it is composed now, with another disruption marker.
+  void Publish(unsigned i) {
+    clockpage_view_page& page = views[i].page;
+    clockpage_view_slot slot = Composed(i);
+    slot.number++;
+    slot.disruption_marker++;
+    page.slot[slot.number % CLOCKPAGE_VIEW_SLOT_COUNT] = slot;
+    page.index = slot.number;
+  }
+  int Init(clockpage_view_reader& reader, const TestRegion& region, unsigned given) const {
+    const void* ancestors[CLOCKPAGE_VIEW_MAX_ANCESTORS] = {&views[1], &views[2], &views[3]};
+    return clockpage_view_reader_init_nested(&reader, &views[0], sizeof views[0], &region,
+                                             sizeof region, ancestors, given);
+  }
+  clockpage_view_reader Reader(const TestRegion& region) const {
+    clockpage_view_reader reader;
+    if (Init(reader, region, depth) != CLOCKPAGE_OK) __builtin_trap();
+    return reader;
+  }
+};
+
 }  // namespace clockpage::testing
 
 #endif  // CLOCKPAGE_CONSUMER_VIEW_TEST_PAGES_H_

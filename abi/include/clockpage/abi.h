@@ -81,6 +81,8 @@ typedef int64_t clockpage_s64;
 #define CLOCKPAGE_HISTORY 14
 
 #define CLOCKPAGE_VIEW_SLOT_COUNT 4
+/* How many views a view may be composed from, one of another (nesting). */
+#define CLOCKPAGE_VIEW_MAX_ANCESTORS 3
 
 /* Offset of TAI's base and cap of an evaluated delta: base < 2^62 ns (the year
  * 2116) and (delta << delta_shift) <= 2^62, so that their sum stays below 2^63. */

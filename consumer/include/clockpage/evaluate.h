@@ -176,26 +176,27 @@ CLOCKPAGE_INLINE int clockpage_segment_clock_(const struct clockpage_segment *s,
 }
 
 /* Half-width at `ticks` (already shifted) past the segment's start, rounded up; with the
- * quantum of rounding ns down. CLOCKPAGE_BOUND_UNKNOWN stays what it is, and so does overflow. */
+ * quantum of rounding ns down, and wider_ns <= INT64_MAX (a view's; without one the constant 0).
+ * CLOCKPAGE_BOUND_UNKNOWN stays what it is, and so does overflow. */
 CLOCKPAGE_INLINE uint64_t clockpage_bound_(const struct clockpage_segment *s, int clock,
-					   uint64_t ticks)
+					   uint64_t ticks, uint64_t wider_ns)
 {
 	int utc = clock == CLOCKPAGE_REALTIME || clock == CLOCKPAGE_TAI;
 	uint64_t bound = CLOCKPAGE_LOAD(*(utc ? &s->utc_bound_ns : &s->local_bound_ns));
 	uint64_t growth =
 		CLOCKPAGE_LOAD(*(utc ? &s->utc_bound_growth_frac : &s->local_bound_growth_frac));
-	uint64_t sum = bound + clockpage_mul_frac(ticks, growth) + 2;
+	uint64_t sum = bound + wider_ns + clockpage_mul_frac(ticks, growth) + 2;
 	return CLOCKPAGE_LIKELY(sum > bound) ? sum : CLOCKPAGE_BOUND_UNKNOWN;
 }
 
-/* Fills *out; ns and said are clockpage_segment_clock_'s. */
+/* Fills *out; ns and said are clockpage_segment_clock_'s, wider_ns is clockpage_bound_'s. */
 CLOCKPAGE_INLINE void clockpage_describe_(const struct clockpage_data_page *page,
 					  const struct clockpage_segment *s, int clock,
 					  uint64_t counter, uint64_t ticks, int overdue, int64_t ns,
-					  struct clockpage_leap_said_ said,
+					  struct clockpage_leap_said_ said, uint64_t wider_ns,
 					  struct clockpage_time *out)
 {
-	uint64_t bound = clockpage_bound_(s, clock, ticks);
+	uint64_t bound = clockpage_bound_(s, clock, ticks, wider_ns);
 	uint32_t flags = CLOCKPAGE_LOAD(s->flags);
 	uint8_t status = CLOCKPAGE_LOAD(s->status);
 	/* An unknown number from the page is not a good status. */
@@ -316,7 +317,7 @@ clockpage_evaluate_slowly_(const struct clockpage_data_page *page, uint32_t delt
 							 out != NULL, &said);
 			if (!error && out)
 				clockpage_describe_(page, s, clock, counter, ticks, overdue,
-						    result.ns, said, out);
+						    result.ns, said, 0, out);
 		}
 		revoked = CLOCKPAGE_LOAD(page->revoked);
 		clockpage_fence_before_recheck(); /* P2: lease.pml [P2 reader] */
@@ -393,7 +394,7 @@ CLOCKPAGE_INLINE int clockpage_evaluate_(const struct clockpage_reader *reader, 
 	if (CLOCKPAGE_UNLIKELY(clockpage_segment_clock_(s, clock, delta, 0, &value, bounds, &said)))
 		goto slowly;
 	if (bounds)
-		clockpage_describe_(page, s, clock, counter, delta, 0, value, said, out);
+		clockpage_describe_(page, s, clock, counter, delta, 0, value, said, 0, out);
 	revoked = CLOCKPAGE_LOAD(page->revoked);
 	clockpage_fence_before_recheck(); /* P2: lease.pml [P2 reader] */
 	if (CLOCKPAGE_UNLIKELY(revoked != CLOCKPAGE_REVOKED_NO ||

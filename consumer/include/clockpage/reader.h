@@ -39,7 +39,7 @@
 #define CLOCKPAGE_E_CLOCK         -6 /* not one of the five clocks */
 #define CLOCKPAGE_E_OVERDUE       -7 /* no leased value within the limit */
 #define CLOCKPAGE_E_ARGUMENT      -8 /* an argument is null or out of range */
-#define CLOCKPAGE_E_DISRUPTED     -9 /* captured under another view than the newest: view.h */
+#define CLOCKPAGE_E_DISRUPTED     -9 /* the view has changed since, or one it is composed from */
 /* Errors of a page's header (clockpage_reader_init, clockpage_open). */
 #define CLOCKPAGE_E_SIZE    -16 /* too small, or not the size it should be */
 #define CLOCKPAGE_E_MAGIC   -17 /* not a clockpage file */
@@ -48,7 +48,7 @@
 #define CLOCKPAGE_E_COUNTER -20 /* made for another counter than this machine's */
 #define CLOCKPAGE_E_STALE   -21 /* of an earlier boot of this host, or a view of another region */
 #define CLOCKPAGE_E_SYSTEM  -22 /* a system call failed: see errno */
-#define CLOCKPAGE_E_VIEW    -23 /* this version, or this way of reading, cannot read through it */
+#define CLOCKPAGE_E_VIEW    -23 /* withdrawn, or not to be read through in this way */
 
 /* clockpage_time.flags */
 #define CLOCKPAGE_TIME_OVERDUE   0x1u /* at or past the lease's end: provisional */

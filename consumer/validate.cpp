@@ -241,14 +241,15 @@ bool copy_newest_slot(const clockpage_view_page& v, clockpage_view_slot& slot) {
 
 int check_slot(const clockpage_view_slot& slot, const clockpage_directory_page* directory,
                clockpage_open_error* error) {
-  if (slot.counter_ratio == 0) {
-    return refuse(error, CLOCKPAGE_E_LAYOUT, "counter_ratio is 0");
+  const bool withdrawn = slot.counter_ratio == 0 && slot.counter_frac_bits == 0;
+  if (slot.counter_ratio == 0 && !withdrawn) {
+    return refuse(error, CLOCKPAGE_E_LAYOUT, "counter_ratio is 0 with fraction bits");
   }
   const unsigned bits = slot.counter_frac_bits;
   if (bits != 0 && bits != 32 && bits != 48) {
     return refuse(error, CLOCKPAGE_E_LAYOUT, "counter_frac_bits is %u, not 0, 32 or 48", bits);
   }
-  if (bits == 0 && slot.counter_ratio != 1) {
+  if (bits == 0 && slot.counter_ratio != 1 && !withdrawn) {
     return refuse(error, CLOCKPAGE_E_LAYOUT, "counter_ratio is %" PRIu64 " without fraction bits",
                   slot.counter_ratio);
   }

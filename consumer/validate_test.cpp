@@ -389,8 +389,11 @@ INSTANTIATE_TEST_SUITE_P(
                     view_damage{"index", [](view_image& v) { v.page().index++; },
                                 CLOCKPAGE_E_LAYOUT, "index names no slot"},
                     view_damage{"counter_ratio",
-                                [](view_image& v) { v.newest().counter_ratio = 0; },
-                                CLOCKPAGE_E_LAYOUT, "counter_ratio is 0"},
+                                [](view_image& v) {
+                                  v.newest().counter_ratio = 0;
+                                  v.newest().counter_frac_bits = 48;
+                                },
+                                CLOCKPAGE_E_LAYOUT, "counter_ratio is 0 with fraction bits"},
                     view_damage{"counter_ratio_without_bits",
                                 [](view_image& v) { v.newest().counter_ratio = 2; },
                                 CLOCKPAGE_E_LAYOUT, "counter_ratio is 2 without fraction bits"},

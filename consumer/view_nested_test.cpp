@@ -185,6 +185,19 @@ TEST_P(NestedViewTest, ACapturedValueOfBeforeIsDisruptedAfterwardsToo) {
   EXPECT_EQ(ns, kUntouched);
 }
 
+TEST_P(NestedViewTest, IsRefreshedOnceAllIsComposedAnewAndNotBefore) {
+  clockpage_view_reader reader = Reader();
+  const std::uint64_t number = reader.number;
+  Change(Depth());
+  EXPECT_EQ(clockpage_view_reader_refresh(&reader), CLOCKPAGE_E_DISRUPTED);
+  EXPECT_EQ(reader.number, number);
+  ExpectEverywhere(reader, CLOCKPAGE_E_DISRUPTED);
+  ComposeBelow(Depth());
+  ASSERT_EQ(clockpage_view_reader_refresh(&reader), CLOCKPAGE_OK);
+  EXPECT_TRUE(clockpage_view_reader_is_current(&reader));
+  ExpectEverywhere(reader, CLOCKPAGE_OK);
+}
+
 // ---- changes at the moment of the counter's read
 
 TEST_P(NestedViewTest, SeesAnAncestorThatChangesAsTheCounterIsRead) {

@@ -33,6 +33,12 @@ extern "C" {
 #define CLOCKPAGE_DIRECTORY_VARIABLE "CLOCKPAGE_DIR"
 #define CLOCKPAGE_REGION_FILE        "region"
 
+/* Where options->view is NULL: the environment variable that names a view file, and the one that
+ * names the views that it was composed from, its ancestors, nearest first, with ':' between
+ * (both ignored in set-user-id programs). */
+#define CLOCKPAGE_VIEW_VARIABLE         "CLOCKPAGE_VIEW"
+#define CLOCKPAGE_VIEW_PARENTS_VARIABLE "CLOCKPAGE_VIEW_PARENTS"
+
 /* Errors of opening, beside those of reader.h. */
 #define CLOCKPAGE_E_UNSEALED -24 /* its owner could truncate it under its readers */
 
@@ -44,9 +50,13 @@ extern "C" {
  * that comes over a socket must be sealed in any case. */
 #define CLOCKPAGE_OPEN_SEALED 0x2u
 
-/* The caller reads through options->view, by clockpage_view_reader_of: any view will do. Without
+/* The caller reads through the view, by clockpage_view_reader_of: any view will do. Without
  * this a view that clockpage_reader_of cannot stand for is refused (CLOCKPAGE_E_VIEW). */
 #define CLOCKPAGE_OPEN_VIEW 0x4u
+
+/* The host's clocks are meant, whatever the environment says and whatever time namespace this
+ * process is in: $CLOCKPAGE_VIEW is not looked at. Not together with options->view. */
+#define CLOCKPAGE_OPEN_HOST_CLOCKS 0x8u
 
 /* What a region's socket sends with the descriptor, one packet: section 9 of the spec. */
 #define CLOCKPAGE_HANDOVER_MAGIC    "CLKPGFDS"
@@ -62,17 +72,21 @@ struct clockpage_handover {
 /* A mapped region, and a view if one was asked for. Opaque. */
 struct clockpage_region;
 
-/* All zero but `size`: the unscaled, unsmeared page of the region in the default place. */
+/* All zero but `size`: the unscaled, unsmeared page of the region in the default place. Grows at
+ * its end only: `size` tells which version the caller knows. */
 struct clockpage_open_options {
 	size_t size;           /* sizeof(struct clockpage_open_options) */
 	const char *directory; /* NULL: $CLOCKPAGE_DIR, else CLOCKPAGE_DEFAULT_DIRECTORY */
-	const char *view;      /* path of a view file; NULL: none */
+	const char *view;      /* path of a view file; NULL: $CLOCKPAGE_VIEW, else none */
 	uint32_t flags;        /* CLOCKPAGE_OPEN_* */
 	uint8_t format;        /* CLOCKPAGE_FORMAT_*; a view's own choice overrides it */
 	/* 0: unsmeared, not zero: the smeared page, however the host smears (clockpage_smear_of
 	 * says how); overridden likewise. */
 	uint8_t smear;
 	uint8_t reserved0[2]; /* zero */
+	/* Paths of the view files that `view` was composed from: its parent, that one's parent and
+	 * so on; NULL after the last one. Needed with `view` alone. */
+	const char *parents[CLOCKPAGE_VIEW_MAX_ANCESTORS];
 };
 
 #define CLOCKPAGE_WHERE_SIZE 512
@@ -86,9 +100,9 @@ struct clockpage_open_error {
 	char where[CLOCKPAGE_WHERE_SIZE];
 };
 
-/* Opens, maps read-only and validates a region, and a view if options->view is set.
- * options may be NULL: the defaults. error may be NULL; it is filled in any case (code 0
- * and an empty line on success). *region is written only with 0.
+/* Opens, maps read-only and validates a region, and a view and its ancestors if options->view or
+ * $CLOCKPAGE_VIEW is set. options may be NULL: the defaults. error may be NULL; it is filled in any
+ * case (code 0 and an empty line on success). *region is written only with 0.
  *
  * A page of format CLOCKPAGE_FORMAT_SCALED is a function of the *scaled* counter: reading
  * it "now" is right only where the CPU's counter is scaled so (a guest); elsewhere use
@@ -104,7 +118,14 @@ struct clockpage_open_error {
  * CLOCKPAGE_E_{SIZE,MAGIC,VERSION,LAYOUT,COUNTER,STALE,VIEW,UNSEALED,BUSY}. A view of another
  * region than this one is CLOCKPAGE_E_STALE. A view whose guest counter is not the counter of the
  * page it names, or that has offsets, is CLOCKPAGE_E_VIEW without CLOCKPAGE_OPEN_VIEW: it is
- * refused, never ignored; and without that flag a view is looked at when it is opened only. */
+ * refused, never ignored; and without that flag clockpage_reader_of looks at a view when it is
+ * opened only. Likewise a view that the host has withdrawn, and one whose ancestors were not given.
+ * CLOCKPAGE_E_DISRUPTED: an ancestor has changed, and the view has not been composed anew; its
+ * writer does that within seconds.
+ *
+ * In a time namespace with offsets the host's MONOTONIC, RAW and BOOTTIME are not the caller's:
+ * opening without a view is CLOCKPAGE_E_VIEW there, unless CLOCKPAGE_OPEN_HOST_CLOCKS (or _GUEST)
+ * is set. */
 CLOCKPAGE_EXPORT int clockpage_open(const struct clockpage_open_options *options,
 				    struct clockpage_region **region,
 				    struct clockpage_open_error *error);
@@ -122,15 +143,15 @@ CLOCKPAGE_EXPORT int clockpage_is_sealed(const struct clockpage_region *region);
 /* Unmaps. Readers and pages obtained from the handle are invalid afterwards. NULL is fine. */
 CLOCKPAGE_EXPORT void clockpage_close(struct clockpage_region *region);
 
-/* The reader of the page selected at opening; lives as long as the handle. With
- * CLOCKPAGE_OPEN_VIEW: of the page that the view selected then, in terms of the page's own counter
- * and clocks. */
+/* The reader of the page selected at opening; lives as long as the handle. With a view: of the page
+ * that the view selected then, in terms of the page's own counter and clocks. */
 CLOCKPAGE_EXPORT const struct clockpage_reader *
 clockpage_reader_of(const struct clockpage_region *region);
 
-/* The reader of the view, with CLOCKPAGE_OPEN_VIEW; else NULL. Of the view as it was when it was
- * opened: it goes on reading right when that changes, but faster after clockpage_view_reader_init
- * with its own view and region, into a reader of the caller's. Lives as long as the handle. */
+/* The reader of the view where there is one, of options->view or $CLOCKPAGE_VIEW; else NULL. Of the
+ * view as it was when it was opened: it goes on reading right when that changes, but slower than a
+ * copy of the caller's on which clockpage_view_reader_refresh has been called since. Lives as long
+ * as the handle. */
 CLOCKPAGE_EXPORT const struct clockpage_view_reader *
 clockpage_view_reader_of(const struct clockpage_region *region);
 
@@ -178,7 +199,7 @@ CLOCKPAGE_EXPORT int clockpage_validate_view(const void *bytes, size_t length,
 CLOCKPAGE_EXPORT int clockpage_boot_id(uint8_t boot_id[16]);
 
 /* clockpage_now and clockpage_now_bounds as symbols, for languages without C headers; through the
- * view with CLOCKPAGE_OPEN_VIEW. */
+ * view where there is one. */
 CLOCKPAGE_EXPORT int clockpage_read_ns(const struct clockpage_region *region, int clock,
 				       int64_t *ns);
 CLOCKPAGE_EXPORT int clockpage_read_time(const struct clockpage_region *region, int clock,

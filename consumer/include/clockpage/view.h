@@ -29,7 +29,7 @@
  * look at it after the counter has been read says that the view was this one at that moment.
  * Under a view that has changed since, every reading begins by validating both files anew (there
  * may be another host's behind them, after a migration): right, but some 60 ns slower.
- * So initialise anew when clockpage_view_reader_is_current says no. */
+ * So clockpage_view_reader_refresh when clockpage_view_reader_is_current says no. */
 struct clockpage_view_reader {
 	const struct clockpage_view_page *view;
 	uint64_t number; /* the slot's that all below is of */
@@ -127,6 +127,18 @@ static inline int clockpage_view_reader_is_current(const struct clockpage_view_r
 {
 	return clockpage_load_index(&reader->view->index) == reader->number &&
 	       clockpage_view_same_ancestors_(reader);
+}
+
+/* Initialises a reader anew, with the mappings it has, for the view as it is now: after
+ * clockpage_view_reader_is_current said no. Nobody else may use this reader meanwhile. Returns 0 or
+ * as clockpage_view_reader_init_nested; with an error it stays what it was. */
+static inline int clockpage_view_reader_refresh(struct clockpage_view_reader *reader)
+{
+	struct clockpage_view_reader now = *reader;
+	int error = clockpage_view_reader_take_(&now);
+	if (!error)
+		*reader = now;
+	return error;
 }
 
 /* ---- the inside --------------------------------------------------------------------- */

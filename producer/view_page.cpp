@@ -213,6 +213,7 @@ bool ViewWriter::set(const ViewState& state) {
 
 void ViewWriter::disrupt(const ViewState& state) { publish(state, disruption_marker() + 1); }
 
+// spec/model/view.pml [5.4 fill], [P2 view writer], [5.4 publish], [P1 view writer].
 void ViewWriter::publish(const ViewState& state, std::uint64_t marker) {
   const std::uint64_t n = CLOCKPAGE_LOAD(page_.index);
   clockpage_fence_before_fill();  // P2

@@ -69,6 +69,8 @@ class ViewWriter {
   bool set(const ViewState& state);
   // As set, and the marker changes in any case: the guest was moved, or restored.
   void disrupt(const ViewState& state);
+  // Likewise, with this marker: one that no reader of this guest has seen, on any host.
+  void disrupt(const ViewState& state, std::uint64_t marker) { publish(state, marker); }
   [[nodiscard]] ViewState state() const noexcept;
   [[nodiscard]] std::uint64_t disruption_marker() const noexcept;
 

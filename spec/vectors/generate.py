@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE.parent))
 import check_tables  # noqa: E402  (the layout comes from the spec's own tables)
 import model  # noqa: E402
 import pages  # noqa: E402
+import views  # noqa: E402
 
 ROWS = check_tables.spec_layout((HERE.parent / "clockpage.md").read_text(encoding="utf-8"), [])[0]
 
@@ -115,8 +116,59 @@ def header_files():
                          + "  ]\n}\n").encode()}
 
 
+def region_bytes(made):
+    """The region of these four data pages: unscaled, unscaled smeared, scaled, scaled smeared."""
+    image = bytearray(32768)
+    struct, entry = "clockpage_directory_page", "clockpage_data_page_entry"
+    fields = {"magic": b"CLKPGDIR", "abi_major": 1, "abi_minor": 1, "size": 4096, "features": 1, "region_size": 32768,
+              "generation": views.GENERATION, "counter_kind": 1, "counter_frequency_hz": made[0].frequency_hz,
+              "counter_quantum_ticks": 1, "data_page_count": 4, "data_page_size": 4096}
+    for field, value in fields.items():
+        put(image, 0, struct, field, value)
+    for i, page in enumerate(made):
+        at = ROWS[struct]["data_page"][0] + 8 * i
+        for field, value in (("offset_bytes", 4096 * (i + 1)), ("format", page.format), ("smear", page.smear != 0)):
+            put(image, at, entry, field, int(value))
+        image[4096 * (i + 1):4096 * (i + 2)] = page_bytes(page)
+    return bytes(image)
+
+
+def view_bytes(view):
+    """The slots that are not the newest have random bytes: nothing looks at them."""
+    image = bytearray(4096)
+    struct, slot_struct = "clockpage_view_page", "clockpage_view_slot"
+    fields = {"magic": b"CLKPGVEW", "abi_major": 1, "abi_minor": 1, "size": 4096, "view_id": view.name.encode()[-16:].ljust(16, b"."),
+              "generation": views.GENERATION, "slot_count": 4, "slot_size": 128, "index": view.index}
+    for field, value in (fields | view.header).items():
+        put(image, 0, struct, field, value)
+    ring = ROWS[struct]["slot"][0]
+    image[ring:ring + 512] = random.Random(view.name).randbytes(512)
+    base = ring + view.index % 4 * 128
+    image[base:base + 128] = bytes(128)
+    fields = {name: getattr(view, name) for name in ROWS[slot_struct] if hasattr(view, name)} | {"number": view.index}
+    for field, value in (fields | view.slot).items():
+        put(image, base, slot_struct, field, value)
+    return bytes(image)
+
+
+def view_files():
+    rows, made = views.with_cases()
+    files = {name + ".region": region_bytes(four) for name, four in made.items()}
+    text, body = f"# view REGION NAME ERROR ANCESTOR..., then its cases: {' '.join(views.COLUMNS)}\n", []
+    for view, cases in rows:
+        files[view.name + ".view"] = view_bytes(view)
+        text += f"# {view.about}\n" + " ".join(map(str, ("view", view.region, view.name, view.error, *view.ancestors))) + "\n"
+        text += "".join(" ".join(map(str, case)) + "\n" for case in cases)
+        head = json.dumps({"view": view.name, "about": view.about, "region": view.region, "error": str(view.error),
+                           "ancestors": view.ancestors})
+        body.append(head[:-1] + ', "cases": [\n' + ",\n".join("  " + json.dumps([str(value) for value in case]) for case in cases) + "]}")
+    files["views.cases"] = text.encode()
+    files["views.json"] = (json.dumps({"columns": views.COLUMNS})[:-1] + ', "views": [\n' + ",\n".join(body) + "]}\n").encode()
+    return files
+
+
 def all_files():
-    files = header_files()
+    files = header_files() | view_files()
     made = pages.all_pages()
     check_formats_agree(made[0], made[1])
     for page in made:
@@ -131,7 +183,7 @@ def all_files():
 def main(arguments):
     files = all_files()
     if arguments == ["--check"]:
-        there = {p.name for p in HERE.iterdir() if p.suffix in (".page", ".cases", ".json", ".list")}
+        there = {p.name for p in HERE.iterdir() if p.suffix in (".page", ".cases", ".json", ".list", ".view", ".region")}
         wrong = sorted(there ^ set(files)) + [
             name for name in sorted(there & set(files)) if (HERE / name).read_bytes() != files[name]]
         for name in wrong:

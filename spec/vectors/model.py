@@ -160,11 +160,11 @@ def is_read_twice(segment, tai):
     return before != after and before < segment.leap_start_ns <= after
 
 
-def interval(segment, clock, time_ns, ticks):
+def interval(segment, clock, time_ns, ticks, wider_ns=0):
     utc = clock in (REALTIME, TAI)
     bound = segment.utc_bound_ns if utc else segment.local_bound_ns
     growth = segment.utc_bound_growth_frac if utc else segment.local_bound_growth_frac
-    bound = NO_BOUND if bound == NO_BOUND else bound + floor(ticks * growth * ULP) + 2
+    bound = NO_BOUND if bound == NO_BOUND else bound + floor(ticks * growth * ULP) + 2 + wider_ns
     if bound > INT64_MAX:
         return INT64_MIN, INT64_MAX
     return max(time_ns - bound, INT64_MIN), min(time_ns + bound, INT64_MAX)
@@ -174,8 +174,11 @@ COLUMNS = ("clock", "counter", "error", "ns", "earliest_ns", "latest_ns", "statu
            "leap_indicator", "smear", "epoch")
 
 
-def expected(page, clock, counter):
-    """The row of COLUMNS for one reading; with an error only the first three."""
+def expected(page, clock, counter, offsets=None, wider_ns=0):
+    """The row of COLUMNS for one reading; with an error only the first three.
+
+    Through a view (5.4): what it adds to clocks, and to half-widths.
+    """
     row = (clock, counter % 2**64)
     error, s, overdue, counter = find(page, counter)
     if page.revoked:
@@ -196,11 +199,13 @@ def expected(page, clock, counter):
         TAI: lambda: tai,
         MONOTONIC_RAW: lambda: floor(s.raw + ticks * s.raw_period),
     }[clock]()
+    if offsets:
+        time_ns = (time_ns + offsets.get(clock, 0) + 2**63) % 2**64 - 2**63
     status = s.status if s.status <= UNRELIABLE else UNRELIABLE
     if overdue and status != UNRELIABLE:
         status = FREE_RUNNING
     flags = ((TIME_OVERDUE if overdue else 0) | (TIME_TAI_KNOWN if s.flags & TAI_KNOWN else 0)
              | (TIME_AMBIGUOUS if clock == REALTIME and is_read_twice(s, tai) else 0)
              | (TIME_HOST_IN_SMEAR if s.flags & HOST_IN_SMEAR else 0))
-    return row + (OK, time_ns, *interval(s, clock, time_ns, ticks), status, s.reason, flags,
+    return row + (OK, time_ns, *interval(s, clock, time_ns, ticks, wider_ns), status, s.reason, flags,
                   leap_indicator(s, tai), page.smear, s.epoch % 2**64)

@@ -28,6 +28,7 @@
 #include "sim_source.hpp"
 #include "timens_offsets.hpp"
 #include "utc_time.hpp"
+#include "view_server.hpp"
 
 namespace clockpage::producer {
 namespace {
@@ -248,7 +249,7 @@ OpenedRegion open_region(const Options& options, Source& source, CounterIdentity
 }
 
 int publish_until_stopped(const Options& options, Publisher& publisher, const Region& region,
-                          Counter& counter, std::uint64_t frequency_hz) {
+                          Counter& counter, std::uint64_t frequency_hz, ViewServer& views) {
   const std::uint64_t begin = counter.read();
   std::uint64_t looked = begin;
   const auto limit =
@@ -257,6 +258,7 @@ int publish_until_stopped(const Options& options, Publisher& publisher, const Re
   while (stop_requested == 0 && (limit == 0 || counter.read() - begin < limit)) {
     if (counter.read() - looked >= frequency_hz) {
       looked = counter.read();
+      views.look();
       // Who publishes in a file that nobody can open any more publishes for nobody new.
       if (!region.has_its_name()) {
         publisher.revoke(CLOCKPAGE_REVOKED_REPLACED);
@@ -343,6 +345,9 @@ int publish(Options options) {
   explain_bus_errors("clockpaged", region_name(options));
   OpenedRegion opened = open_region(options, source, counter);
   if (opened.adopted) check_smear(options, opened.region);
+  // A child must not be able to write what it has no business to.
+  madvise(&opened.region.directory(), CLOCKPAGE_REGION_SIZE, MADV_DONTFORK);
+  ViewServer views(options);
   become_realtime(options);
   catch_signals();
   Publisher publisher(opened.region.pages(), *source.counter, *source.source, counter.frequency_hz,
@@ -352,7 +357,7 @@ int publish(Options options) {
       counter.quantum_ticks);
   tell(options, leaps);
   return publish_until_stopped(options, publisher, opened.region, *source.counter,
-                               counter.frequency_hz);
+                               counter.frequency_hz, views);
 }
 
 template <typename Body>

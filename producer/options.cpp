@@ -2,8 +2,10 @@
 #include "options.hpp"
 
 #include <fmt/format.h>
+#include <grp.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdlib>
 
 #include "number_option.hpp"
@@ -62,6 +64,32 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
   app.add_option("--for", o.for_seconds, "End after this many seconds (default: run until SIGTERM)")
       ->check(number_within(0.001, 1e9).description(""));
   app.add_flag("--quiet", o.quiet, "Report errors only");
+}
+
+// A group's number, by its name or by itself; nothing: there is none.
+std::optional<gid_t> group_number(const std::string& text) {
+  if (const group* found = getgrnam(text.c_str())) return found->gr_gid;
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number == ~std::uint32_t{0})
+    return std::nullopt;
+  return number;
+}
+
+void add_control_options(CLI::App& app, Options& o) {
+  CLI::Option* none =
+      app.add_flag("!--no-control", o.control, "Serve no views: no socket DIR/control");
+  app.add_option_function<std::string>(
+         "--control-group",
+         [&o](const std::string& text) {
+           o.control_group = group_number(text);
+           if (!o.control_group)
+             throw CLI::ValidationError("--control-group", text + ": there is no such group");
+         },
+         "Group, by name or number, whose members may control views over the socket DIR/control, "
+         "as root and clockpaged's own user may")
+      ->type_name("GROUP")
+      ->excludes(none);
 }
 
 void add_leap_options(CLI::App& app, Options& o) {
@@ -198,6 +226,7 @@ ParsedOptions parse_options(int argc, char** argv) {
   Options options;
   Durations durations;
   add_options(app, options, durations);
+  add_control_options(app, options);
   add_leap_options(app, options);
   add_sim_options(app, options);
   add_sim_date_options(app, options);

@@ -2,6 +2,8 @@
 // clockpaged's command line.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,6 +21,8 @@ struct Options {
   std::optional<Smear> smear;  // of the smeared pages; nothing: the region's, or a default
   std::string leap_table;      // its file; "": the system's, "none": none
   std::string realtime_priority = "auto";  // auto, none, or 1 to 99
+  bool control = true;                     // serve views, over the socket DIR/control
+  std::optional<gid_t> control_group;      // whose members may control them
   double for_seconds = 0;                  // 0: until a signal
   bool quiet = false;
   std::uint64_t sim_seed = 1;

@@ -225,7 +225,7 @@ void ViewWriter::publish(const ViewState& state, std::uint64_t marker) {
 // ---- the file
 
 ViewFile ViewFile::create(const fs::path& directory, std::string_view name,
-                          const clockpage_view_page& image, mode_t mode) {
+                          const clockpage_view_page& image, mode_t mode, const ViewOwner& owner) {
   const fs::path path = view_path(directory, name);
   const fs::path parent = path.parent_path();
   if (mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST)
@@ -241,6 +241,10 @@ ViewFile ViewFile::create(const fs::path& directory, std::string_view name,
     ~Remover() { unlink(path.c_str()); }
   } const remover{temporary};
   write_whole(temporary, file.get(), image);
+  // Before the mode: a change of owner takes mode bits away.
+  if ((owner.uid || owner.gid) &&
+      fchown(file.get(), owner.uid.value_or(-1), owner.gid.value_or(-1)) != 0)
+    fail_errno(temporary, "cannot be given its owner", errno);
   if (fchmod(file.get(), mode) != 0) fail_errno(temporary, "cannot be given its mode", errno);
   ViewFile view(map(temporary, file.get()));
   // Not rename(2): it would take a view away from under its guest.

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "identity.hpp"
@@ -80,13 +81,21 @@ class ViewWriter {
   clockpage_view_page& page_;
 };
 
+// Whose a view file is; nothing: as it is, or the writer's.
+struct ViewOwner {
+  std::optional<uid_t> uid;
+  std::optional<gid_t> gid;
+};
+
 // DIR/views/NAME, mapped for writing.
 class ViewFile {
  public:
-  // Makes the directory if need be; writes under a temporary name, then gives it its own; `mode` is
-  // the file's, whatever the umask. Throws RegionError; also if the name is taken.
+  // Makes the directory if need be; writes under a temporary name, gives it owner and mode
+  // (whatever the umask), and only then its own name. Throws RegionError; also if the name is
+  // taken.
   static ViewFile create(const std::filesystem::path& directory, std::string_view name,
-                         const clockpage_view_page& image, mode_t mode);
+                         const clockpage_view_page& image, mode_t mode,
+                         const ViewOwner& owner = {});
   // Maps an existing one of the region with this directory page. Throws RegionError if it is none.
   static ViewFile open(const std::filesystem::path& directory, std::string_view name,
                        const clockpage_directory_page& region);

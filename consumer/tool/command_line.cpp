@@ -47,6 +47,7 @@ int parse_command_line(int argc, char** argv, Run& run) {
   add_check_history_command(app, run);
   add_convert_command(app, run);
   add_plot_command(app, run);
+  add_view_command(app, run);
   add_run_command(app, run, cut_command(argc, argv));
   // CLI11 would only say that a subcommand is missing.
   const auto is_named = [&](const CLI::App* command) { return command->check_name(argv[1]); };

@@ -32,6 +32,8 @@ extern "C" {
 #define CLOCKPAGE_DEFAULT_DIRECTORY  "/run/clockpage"
 #define CLOCKPAGE_DIRECTORY_VARIABLE "CLOCKPAGE_DIR"
 #define CLOCKPAGE_REGION_FILE        "region"
+/* The socket in that directory over which views are controlled: section 9.2 of the spec. */
+#define CLOCKPAGE_CONTROL_SOCKET "control"
 
 /* Where options->view is NULL: the environment variable that names a view file, and the one that
  * names the views that it was composed from, its ancestors, nearest first, with ':' between

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: MIT
+#include "view_registry.hpp"
+
+#include <dirent.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "view_files.hpp"
+
+namespace clockpage::producer {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+void make_directory(const fs::path& path) {
+  struct stat status {};
+  if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST)
+    throw RegionError(fmt::format("{}: cannot be made: {}", path.string(), std::strerror(errno)));
+  if (lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
+    throw RegionError(fmt::format("{}: is not a directory", path.string()));
+}
+
+std::vector<std::string> entries_of(const fs::path& path) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
+  if (!directory)
+    throw RegionError(fmt::format("{}: cannot be listed: {}", path.string(), std::strerror(errno)));
+  std::vector<std::string> found;
+  while (const dirent* entry = readdir(directory.get())) found.emplace_back(entry->d_name);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+bool is_view_name(const std::string& name) {
+  try {
+    check_view_name(name);
+    return true;
+  } catch (const RegionError&) {
+    return false;
+  }
+}
+
+Id random_id() {
+  Id id;
+  for (const std::size_t half : {0, 8}) {
+    const std::uint64_t word = random_u64();
+    std::memcpy(id.data() + half, &word, sizeof word);
+  }
+  return id;
+}
+
+template <typename T>
+void overlay(std::optional<T>& to, const std::optional<T>& change) {
+  if (change) to = change;
+}
+
+ViewFields merged(ViewFields base, const ViewFields& change) {
+  // The format that was chosen for another ratio is nobody's wish.
+  if (change.counter_ratio || change.counter_frac_bits || change.vm_pid || change.parent)
+    base.format.reset();
+  overlay(base.counter_offset, change.counter_offset);
+  overlay(base.counter_ratio, change.counter_ratio);
+  overlay(base.counter_frac_bits, change.counter_frac_bits);
+  overlay(base.format, change.format);
+  overlay(base.smeared, change.smeared);
+  overlay(base.monotonic_offset_ns, change.monotonic_offset_ns);
+  overlay(base.boottime_offset_ns, change.boottime_offset_ns);
+  overlay(base.vm_pid, change.vm_pid);
+  overlay(base.vm_fd, change.vm_fd);
+  overlay(base.parent, change.parent);
+  return base;
+}
+
+// What is as by default is not said: it does not contradict a source.
+ViewFields fields_of(const ViewState& state) {
+  const ViewState none;
+  ViewFields fields;
+  const auto put = [](auto& field, const auto& value, const auto& by_default) {
+    if (value != by_default) field = value;
+  };
+  put(fields.counter_offset, state.counter_offset, none.counter_offset);
+  put(fields.counter_ratio, state.counter_ratio, none.counter_ratio);
+  put(fields.counter_frac_bits, state.counter_frac_bits, none.counter_frac_bits);
+  put(fields.monotonic_offset_ns, state.monotonic_offset_ns, none.monotonic_offset_ns);
+  put(fields.boottime_offset_ns, state.boottime_offset_ns, none.boottime_offset_ns);
+  fields.smeared = state.smear != 0;
+  fields.format =
+      state.format == CLOCKPAGE_FORMAT_SCALED ? FormatChoice::scaled : FormatChoice::unscaled;
+  return fields;
+}
+
+std::uint8_t chosen_format(FormatChoice choice, const ViewState& state, const ViewLimits& limits) {
+  if (choice == FormatChoice::unscaled) return CLOCKPAGE_FORMAT_UNSCALED;
+  if (choice == FormatChoice::scaled) return CLOCKPAGE_FORMAT_SCALED;
+  const bool is_scaled_pages = state.counter_ratio == limits.scaled_ratio &&
+                               state.counter_frac_bits == limits.scaled_frac_bits;
+  return is_scaled_pages ? CLOCKPAGE_FORMAT_SCALED : CLOCKPAGE_FORMAT_UNSCALED;
+}
+
+constexpr int kRecordVersion = 1;
+
+}  // namespace
+
+ViewRegistry::ViewRegistry(fs::path directory, const clockpage_directory_page& region, Say say,
+                           MakeViewSources make_sources)
+    : directory_(std::move(directory)),
+      region_(region),
+      say_(std::move(say)),
+      make_sources_(std::move(make_sources)) {
+  make_directory(directory_ / "views");
+  make_directory(directory_ / "view-sources");
+  clean_up();
+  count_ = names().size();
+  load_records();
+  poll();
+}
+
+// ---- what is there
+
+std::vector<std::string> ViewRegistry::names() const {
+  std::vector<std::string> found = entries_of(directory_ / "views");
+  std::erase_if(found, [](const std::string& name) { return !is_view_name(name); });
+  return found;
+}
+
+ViewSnapshot ViewRegistry::current(const std::string& name) const {
+  check_view_name(name);
+  const fs::path path = directory_ / "views" / name;
+  ViewSnapshot view = read_view_file(path);
+  if (view.generation != region_.generation)
+    throw RegionError(fmt::format(
+        "{}: is stale: it belongs to an earlier region; remove it and add it anew", path.string()));
+  return view;
+}
+
+Json ViewRegistry::describe(const std::string& name) const {
+  const fs::path path = directory_ / "views" / name;
+  Json json{{"name", name}, {"path", path.string()}};
+  ViewSnapshot view;
+  try {
+    view = read_view_file(path);
+  } catch (const RegionError& e) {
+    // Somebody else's doing. It is not hidden: its name is taken.
+    json["state"] = "broken";
+    json["error"] = e.what();
+    return json;
+  }
+  const ViewState& s = view.state;
+  json["view_id"] = hex(view.view_id);
+  json["number"] = view.number;
+  json["disruption_marker"] = view.disruption_marker;
+  json["counter_offset"] = s.counter_offset;
+  json["counter_ratio"] = s.counter_ratio;
+  json["counter_frac_bits"] = s.counter_frac_bits;
+  json["format"] = s.format == CLOCKPAGE_FORMAT_SCALED ? "scaled" : "unscaled";
+  json["smeared"] = s.smear != 0;
+  json["monotonic_offset_ns"] = s.monotonic_offset_ns;
+  json["boottime_offset_ns"] = s.boottime_offset_ns;
+  json["parent_generation"] = s.parent_generation;
+  json["mode"] = fmt::format("{:04o}", view.mode);
+  json["uid"] = view.uid;
+  json["gid"] = view.gid;
+  json["state"] = view.withdrawn() ? "withdrawn" : "ok";
+  if (view.generation != region_.generation) json["state"] = "stale";
+  json["source"] = Json{{"kind", "given"}};
+  const auto sourced = sourced_.find(name);
+  if (sourced == sourced_.end() || sourced->second.view_id != view.view_id) return json;
+  for (const auto& source : sourced->second.sources) json["source"].update(source->json());
+  if (!sourced->second.trouble.empty()) json["error"] = sourced->second.trouble;
+  return json;
+}
+
+Json ViewRegistry::show(const std::string& name) const {
+  check_view_name(name);
+  Json json = describe(name);
+  // There is nothing, or nothing that could be said of it.
+  if (json["state"] == "broken") throw RegionError(json["error"].get<std::string>());
+  return json;
+}
+
+Json ViewRegistry::list() const {
+  Json views = Json::array();
+  for (const std::string& name : names()) views.push_back(describe(name));
+  return views;
+}
+
+// ---- changes
+
+ViewState ViewRegistry::compose(const ViewFields& fields, const ViewSources& sources) const {
+  const ViewLimits limits = view_limits(region_);
+  ViewState state;
+  state.counter_offset = fields.counter_offset.value_or(state.counter_offset);
+  state.counter_ratio = fields.counter_ratio.value_or(state.counter_ratio);
+  state.counter_frac_bits = fields.counter_frac_bits.value_or(state.counter_frac_bits);
+  state.smear = fields.smeared.value_or(false) ? 1 : 0;
+  state.monotonic_offset_ns = fields.monotonic_offset_ns.value_or(0);
+  state.boottime_offset_ns = fields.boottime_offset_ns.value_or(0);
+  for (const auto& source : sources) source->apply(state, *this);
+  state.format = chosen_format(fields.format.value_or(FormatChoice::automatic), state, limits);
+  check_view(state, limits);
+  return state;
+}
+
+Json ViewRegistry::add(const std::string& name, const ViewFields& fields, const FileFields& file) {
+  check_view_name(name);
+  // Counted anew only then: files may have gone behind our back.
+  if (count_ >= kMostViews && (count_ = names().size()) >= kMostViews)
+    throw RegionError(
+        fmt::format("there are {} views already, as many as there can be", kMostViews));
+  Sourced view{random_id(), fields, make_sources_(fields), {}};
+  const ViewState state = compose(fields, view.sources);
+  const mode_t mode = settled_mode(file, nullptr);
+  const bool sourced = !view.sources.empty();
+  const fs::path path = directory_ / "views" / name;
+  struct stat status {};
+  if (lstat(path.c_str(), &status) == 0)
+    throw RegionError(fmt::format("{}: there is such a view already", path.string()));
+  // The record comes first: a view without one would stay as it is for ever.
+  if (sourced) write_record(name, view.view_id, fields);
+  try {
+    ViewFile::create(
+        directory_, name,
+        view_image(view.view_id, region_.generation, random_u64() >> 16, random_u64() >> 16, state),
+        mode, {file.uid, file.gid});
+  } catch (const RegionError&) {
+    if (sourced) unlink(record_path(name).c_str());
+    throw;
+  }
+  count_++;
+  if (sourced) sourced_.insert_or_assign(name, std::move(view));
+  return describe(name);
+}
+
+Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const FileFields& file) {
+  const ViewSnapshot now = current(name);
+  const auto before = sourced_.find(name);
+  Sourced view{
+      now.view_id,
+      merged(before != sourced_.end() ? before->second.fields : fields_of(now.state), fields),
+      {},
+      {}};
+  view.sources = make_sources_(view.fields);
+  const ViewState state = compose(view.fields, view.sources);
+  const mode_t mode = settled_mode(file, &now);
+  const ViewFile page = ViewFile::open(directory_, name, region_);
+  if (file.mode || file.uid || file.gid) change_file(directory_ / "views" / name, file, mode);
+  if (!view.sources.empty()) {
+    write_record(name, view.view_id, view.fields);
+    sourced_.insert_or_assign(name, std::move(view));
+  }
+  page.writer().set(state);
+  refresh_children_of(name);
+  return describe(name);
+}
+
+void ViewRegistry::remove(const std::string& name) {
+  ViewFile::remove(directory_, name);
+  count_ -= count_ != 0 ? 1 : 0;
+  unlink(record_path(name).c_str());
+  sourced_.erase(name);
+  refresh_children_of(name);
+}
+
+// ---- views that are not numbers alone
+
+fs::path ViewRegistry::record_path(const std::string& name) const {
+  return directory_ / "view-sources" / (name + ".json");
+}
+
+void ViewRegistry::write_record(const std::string& name, const Id& view_id,
+                                const ViewFields& fields) const {
+  write_json_file(
+      record_path(name),
+      {{"version", kRecordVersion}, {"view_id", hex(view_id)}, {"made_from", json_of(fields)}});
+}
+
+void ViewRegistry::clean_up() {
+  const auto is_temporary = [](const std::string& name) {
+    return name.size() > 1 && name[0] == '.' && name != "..";
+  };
+  for (const char* part : {"views", "view-sources"})
+    for (const std::string& name : entries_of(directory_ / part))
+      if (is_temporary(name)) unlink((directory_ / part / name).c_str());
+}
+
+void ViewRegistry::load_records() {
+  constexpr std::string_view ending = ".json";
+  for (const std::string& file : entries_of(directory_ / "view-sources")) {
+    if (!file.ends_with(ending)) continue;
+    const std::string name = file.substr(0, file.size() - ending.size());
+    if (!is_view_name(name)) continue;
+    try {
+      load_record(name);
+    } catch (const std::exception& e) {
+      // Nobody knows any more what it is made from, so nobody would notice when it gets wrong.
+      withdraw(name, e.what());
+    }
+  }
+}
+
+void ViewRegistry::load_record(const std::string& name) {
+  const fs::path path = record_path(name);
+  struct stat status {};
+  ViewSnapshot now;
+  if (lstat((directory_ / "views" / name).c_str(), &status) != 0) {
+    unlink(path.c_str());  // the view was never completed, or is removed
+    return;
+  }
+  now = read_view_file(directory_ / "views" / name);
+  const Json record = read_json_file(path);
+  if (record.value("version", 0) != kRecordVersion)
+    throw RegionError(fmt::format("{}: its version is not {}", path.string(), kRecordVersion));
+  if (record.value("view_id", "") != hex(now.view_id)) {
+    unlink(path.c_str());  // of an earlier view of that name
+    return;
+  }
+  ViewFields fields = fields_from(record.value("made_from", Json()));
+  ViewSources sources = make_sources_(fields);
+  sourced_.insert_or_assign(name, Sourced{now.view_id, std::move(fields), std::move(sources), {}});
+}
+
+void ViewRegistry::withdraw(const std::string& name, const std::string& reason) {
+  const std::string line = fmt::format("view {} is withdrawn: {}", name, reason);
+  try {
+    const ViewFile page = ViewFile::open(directory_, name, region_);
+    ViewState none = page.writer().state();
+    none.counter_offset = 0;
+    none.counter_ratio = 0;
+    none.counter_frac_bits = 0;
+    none.format = CLOCKPAGE_FORMAT_UNSCALED;
+    if (page.writer().set(none)) say_(line);
+  } catch (const RegionError& e) {
+    say_(fmt::format("{}, but cannot be: {}", line, e.what()));
+  }
+}
+
+void ViewRegistry::refresh(const std::string& name, Sourced& view) {
+  try {
+    const ViewSnapshot now = current(name);
+    if (now.view_id != view.view_id) return;  // somebody put another file there
+    const ViewState state = compose(view.fields, view.sources);
+    if (state != now.state) ViewFile::open(directory_, name, region_).writer().set(state);
+    if (!view.trouble.empty()) say_(fmt::format("view {} can be read through again", name));
+    view.trouble.clear();
+  } catch (const RegionError& e) {
+    if (view.trouble == e.what()) return;
+    view.trouble = e.what();
+    withdraw(name, view.trouble);
+  }
+}
+
+void ViewRegistry::refresh_after_parents(const std::string& name, std::set<std::string>& done) {
+  const auto found = sourced_.find(name);
+  if (found == sourced_.end() || !done.insert(name).second) return;
+  if (found->second.fields.parent) refresh_after_parents(*found->second.fields.parent, done);
+  refresh(name, found->second);
+}
+
+void ViewRegistry::refresh_children_of(const std::string& name) {
+  std::vector<std::string> changed{name};
+  std::set<std::string> done{name};
+  while (!changed.empty()) {
+    const std::string parent = std::move(changed.back());
+    changed.pop_back();
+    for (auto& [child, view] : sourced_)
+      if (view.fields.parent == parent && done.insert(child).second) {
+        refresh(child, view);
+        changed.push_back(child);
+      }
+  }
+}
+
+void ViewRegistry::poll() {
+  std::set<std::string> done;
+  for (const auto& [name, view] : sourced_) refresh_after_parents(name, done);
+}
+
+}  // namespace clockpage::producer

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// The views of one region: DIR/views/NAME, and in DIR/view-sources what those are made from that
+// are not numbers alone. Spec section 9.2.
+//
+// The files are the truth: nothing of a view is remembered here but how to make it anew.
+#pragma once
+
+#include <clockpage/abi.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "view_page.hpp"
+#include "view_request.hpp"
+#include "view_sources.hpp"
+
+namespace clockpage::producer {
+
+// What one view file says at this moment.
+struct ViewSnapshot {
+  Id view_id{};
+  std::uint64_t generation = 0;  // of the region that it belongs to
+  std::uint64_t number = 0;      // of its newest slot
+  std::uint64_t disruption_marker = 0;
+  ViewState state;
+  mode_t mode = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+
+  // Its relation is not known at this moment: no reader reads through it.
+  [[nodiscard]] bool withdrawn() const noexcept { return state.counter_ratio == 0; }
+};
+
+// As many views as one registry makes: what is listed has an end.
+inline constexpr std::size_t kMostViews = 65536;
+
+// The only writer of the directory's views: hold a lock meanwhile.
+class ViewRegistry {
+ public:
+  using Say = std::function<void(const std::string&)>;
+
+  // Takes away what an earlier writer left half done, and makes anew all that is not numbers alone.
+  // region: the mapped directory page, which must outlive this. Throws RegionError if there can be
+  // no views in this directory.
+  ViewRegistry(std::filesystem::path directory, const clockpage_directory_page& region, Say say,
+               MakeViewSources make_sources = make_view_sources);
+
+  // Each throws RegionError, one line, and has then changed nothing. A view is as an answer has it.
+  nlohmann::json add(const std::string& name, const ViewFields& fields, const FileFields& file);
+  // Changes only what is given.
+  nlohmann::json set(const std::string& name, const ViewFields& fields, const FileFields& file);
+  void remove(const std::string& name);
+  [[nodiscard]] nlohmann::json show(const std::string& name) const;
+  // All, by name.
+  [[nodiscard]] nlohmann::json list() const;
+
+  // Makes anew every view that is not numbers alone, parents before their children. Once a second.
+  void poll();
+
+  // Of a view of this region. Throws RegionError.
+  [[nodiscard]] ViewSnapshot current(const std::string& name) const;
+  [[nodiscard]] const clockpage_directory_page& region() const noexcept { return region_; }
+
+ private:
+  struct Sourced {
+    Id view_id{};
+    ViewFields fields;
+    ViewSources sources;
+    std::string trouble;  // why it is withdrawn; empty: it is not
+  };
+
+  [[nodiscard]] std::filesystem::path record_path(const std::string& name) const;
+  [[nodiscard]] ViewState compose(const ViewFields& fields, const ViewSources& sources) const;
+  [[nodiscard]] nlohmann::json describe(const std::string& name) const;
+  [[nodiscard]] std::vector<std::string> names() const;
+  void clean_up();
+  void load_records();
+  void load_record(const std::string& name);
+  void write_record(const std::string& name, const Id& view_id, const ViewFields& fields) const;
+  void refresh(const std::string& name, Sourced& view);
+  void refresh_after_parents(const std::string& name, std::set<std::string>& done);
+  void refresh_children_of(const std::string& name);
+  void withdraw(const std::string& name, const std::string& reason);
+
+  std::filesystem::path directory_;
+  const clockpage_directory_page& region_;
+  Say say_;
+  MakeViewSources make_sources_;
+  std::size_t count_ = 0;                   // of views, at most
+  std::map<std::string, Sourced> sourced_;  // those that are not numbers alone
+};
+
+}  // namespace clockpage::producer

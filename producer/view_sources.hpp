@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// What a view is made from where that is more than numbers given by hand.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "view_page.hpp"
+#include "view_request.hpp"
+
+namespace clockpage::producer {
+
+class ViewRegistry;
+
+// One step from the numbers given by hand to what the view asks for. Asked once a second, and
+// whenever something that it may depend on has changed.
+class ViewSource {
+ public:
+  virtual ~ViewSource() = default;
+  // Changes what the sources before this one have left; the first gets the numbers given by hand.
+  // Throws RegionError if the relation cannot be said at this moment: the view is then not made, or
+  // withdrawn until it can.
+  virtual void apply(ViewState& state, const ViewRegistry& views) = 0;
+  // {"kind": "...", ...} for answers.
+  [[nodiscard]] virtual nlohmann::json json() const = 0;
+};
+
+using ViewSources = std::vector<std::unique_ptr<ViewSource>>;
+using MakeViewSources = std::function<ViewSources(const ViewFields&)>;
+
+// In the order in which they apply; none: numbers alone. Throws RegionError if the fields
+// contradict each other.
+ViewSources make_view_sources(const ViewFields& fields);
+
+}  // namespace clockpage::producer

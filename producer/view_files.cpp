@@ -98,7 +98,10 @@ void change_file(const fs::path& path, const FileFields& file, mode_t mode) {
 }
 
 void write_json_file(const fs::path& path, const nlohmann::json& json) {
-  const fs::path temporary = path.parent_path() / ("." + path.filename().string() + ".new");
+  const fs::path parent = path.parent_path();
+  if (mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST)
+    fail_errno(parent, "cannot be made", errno);
+  const fs::path temporary = parent / ("." + path.filename().string() + ".new");
   const std::string text = json.dump() + "\n";
   unlink(temporary.c_str());
   struct Remover {

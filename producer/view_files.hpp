@@ -20,7 +20,8 @@ mode_t settled_mode(const FileFields& file, const ViewSnapshot* now);
 // Throws RegionError.
 void change_file(const std::filesystem::path& path, const FileFields& file, mode_t mode);
 
-// Written under a temporary name, then given its own. Throws RegionError.
+// Makes the directory if need be; written under a temporary name, then given its own. Throws
+// RegionError.
 void write_json_file(const std::filesystem::path& path, const nlohmann::json& json);
 // At most 16 KiB, parsed strictly. Throws RegionError.
 nlohmann::json read_json_file(const std::filesystem::path& path);

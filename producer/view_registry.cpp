@@ -21,16 +21,10 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-void make_directory(const fs::path& path) {
-  struct stat status {};
-  if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST)
-    throw RegionError(fmt::format("{}: cannot be made: {}", path.string(), std::strerror(errno)));
-  if (lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
-    throw RegionError(fmt::format("{}: is not a directory", path.string()));
-}
-
+// Nothing where there is no such directory: it is made when it is needed.
 std::vector<std::string> entries_of(const fs::path& path) {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
+  if (!directory && errno == ENOENT) return {};
   if (!directory)
     throw RegionError(fmt::format("{}: cannot be listed: {}", path.string(), std::strerror(errno)));
   std::vector<std::string> found;
@@ -115,8 +109,6 @@ ViewRegistry::ViewRegistry(fs::path directory, const clockpage_directory_page& r
       region_(region),
       say_(std::move(say)),
       make_sources_(std::move(make_sources)) {
-  make_directory(directory_ / "views");
-  make_directory(directory_ / "view-sources");
   clean_up();
   count_ = names().size();
   load_records();

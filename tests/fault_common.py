@@ -11,7 +11,7 @@ import unittest
 import shutil
 import tempfile
 
-from programs import BIN, DAEMON, SANITIZED, TOOL
+from programs import BIN, DAEMON, SANITIZED, TOOL, own_files
 
 READER = os.path.join(BIN, "fault_reader")
 FAULTY_COUNTER = os.path.join(BIN, "faulty_counter")

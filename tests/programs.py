@@ -43,3 +43,8 @@ def end(process, with_signal=signal.SIGTERM):
     if process.poll() is None:
         process.send_signal(with_signal)
     process.wait(timeout=20)
+
+
+def own_files(directory):
+    """What is in a region's directory but for what its view server has there."""
+    return set(os.listdir(directory)) - {"control", "control.lock"}

@@ -19,7 +19,7 @@ import tempfile
 import time
 import unittest
 
-from programs import DAEMON, SEED, SOAK, STEERED, TOOL
+from programs import DAEMON, SEED, SOAK, STEERED, TOOL, own_files
 
 SIZE = 32768
 F_ADD_SEALS, F_GET_SEALS = 1033, 1034  # Python 3.9's fcntl does not name all of them
@@ -335,7 +335,8 @@ class SealedRegionTest(unittest.TestCase):
         out, err = keeper.communicate(timeout=20)
         self.assertEqual((keeper.returncode, out, err), (0, "", ""))
         self.assertFalse(os.path.exists(f"/proc/{writer}"))
-        self.assertEqual(sorted(os.listdir(self.dir)), ["keeper.lock", "lock"])
+        self.assertFalse(os.path.exists(os.path.join(self.dir, "control")))
+        self.assertEqual(own_files(self.dir), {"keeper.lock", "lock"})
 
     def test_sigterm_ends_a_writer_that_is_stopped_too(self):
         keeper = self.keeper("--quiet")
@@ -418,7 +419,7 @@ class SealedRegionTest(unittest.TestCase):
             self.assertEqual(adoptions(), expected)
             producer.kill()
             producer.wait()
-        self.assertEqual(sorted(os.listdir(self.dir)), ["lock"])
+        self.assertEqual(own_files(self.dir), {"lock"})
 
     def test_a_keeper_can_be_passed_memory_too_and_it_outlives_the_keeper(self):
         memory = sealed_memory()

@@ -2,6 +2,7 @@
 //
 // Opening files, good and bad.
 #include <clockpage/clockpage.h>
+#include <clockpage/wait.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -452,14 +453,14 @@ TEST_F(OpenViewTest, LeavesNoDescriptorAndNoMappingBehind) {
 
 TEST(StrerrorTest, HasATextOfItsOwnForEveryCode) {
   std::set<std::string> texts;
-  for (int code = 0; code >= CLOCKPAGE_E_DISRUPTED; code--) texts.insert(clockpage_strerror(code));
+  for (int code = 0; code >= CLOCKPAGE_E_TIMEOUT; code--) texts.insert(clockpage_strerror(code));
   for (int code = CLOCKPAGE_E_SIZE; code >= CLOCKPAGE_E_UNSEALED; code--) {
     texts.insert(clockpage_strerror(code));
   }
-  EXPECT_EQ(texts.size(), 10u + 9u);
+  EXPECT_EQ(texts.size(), 13u + 9u);
   EXPECT_EQ(texts.count("unknown error"), 0u);
   EXPECT_STREQ(clockpage_strerror(1), "unknown error");
-  EXPECT_STREQ(clockpage_strerror(-10), "unknown error");
+  EXPECT_STREQ(clockpage_strerror(-13), "unknown error");
 }
 
 TEST(BootIdTest, IsTheKernels) {

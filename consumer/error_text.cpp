@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <clockpage/clockpage.h>
+#include <clockpage/wait.h>
 
 const char* clockpage_strerror(int code) {
   switch (code) {
@@ -24,6 +25,12 @@ const char* clockpage_strerror(int code) {
     case CLOCKPAGE_E_DISRUPTED:
       return "what the counter value means is not known: the view, or one it is composed from, "
              "has changed";
+    case CLOCKPAGE_E_SCALE:
+      return "on different time scales, or differently smeared: cannot be compared";
+    case CLOCKPAGE_E_WIDE:
+      return "less certain than the caller allows";
+    case CLOCKPAGE_E_TIMEOUT:
+      return "the time limit is over";
     case CLOCKPAGE_E_SIZE:
       return "not the size of a clockpage file";
     case CLOCKPAGE_E_MAGIC:

@@ -6,6 +6,7 @@
 // random order, and the ratio is taken within the round. Reported are median and quartiles over
 // the rounds. The pages are in memory; no producer is needed. Never a test: exits 0 either way.
 
+#include <clockpage/timestamp.h>
 #include <clockpage/view.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -59,6 +60,8 @@ struct Environment {
   clockpage_reader view_plain;
   std::array<TestView, 3> views;
   std::array<clockpage_view_reader, 3> view_readers;  // by ViewMode
+  clockpage_timestamp_source stamps;                  // of `view_plain`: the usual case
+  std::array<clockpage_view_timestamp_source, 3> view_stamps;
   std::array<std::uint64_t, kCaptured> captured;
   std::array<std::int64_t, kCaptured> converted;
 };
@@ -124,6 +127,13 @@ void FillViews(Environment& env, std::uint64_t now, std::uint64_t hz) {
     env.view_readers[mode] = env.views[mode].Reader(env.view_region);
   }
   env.view_plain = env.view_region.Page(0, 0).Reader();
+  if (clockpage_timestamp_source_init(&env.stamps, &env.view_plain, &env.view_region.directory,
+                                      CLOCKPAGE_TAI) != CLOCKPAGE_OK)
+    std::abort();
+  for (std::size_t mode = 0; mode < env.views.size(); mode++)
+    if (clockpage_view_timestamp_source_init(&env.view_stamps[mode], &env.view_readers[mode],
+                                             CLOCKPAGE_TAI) != CLOCKPAGE_OK)
+      std::abort();
 }
 
 void FillEnvironment(Environment& env, std::uint64_t hz) {
@@ -254,6 +264,31 @@ void ViewNowBounds(Environment& env, unsigned n) {
     Sink(time.disruption_marker);
   });
 }
+// All of it, in memory, as who sends it would have it.
+void TimestampNow(Environment& env, unsigned n) {
+  Repeat(n, [&](unsigned) {
+    clockpage_timestamp t;
+    Check(clockpage_timestamp_now(&env.stamps, &t));
+    asm volatile("" : : "r"(&t) : "memory");
+  });
+}
+void TimestampWire(Environment& env, unsigned n) {
+  Repeat(n, [&](unsigned) {
+    clockpage_timestamp t;
+    std::uint8_t wire[CLOCKPAGE_TIMESTAMP_SIZE];
+    Check(clockpage_timestamp_now(&env.stamps, &t));
+    Check(clockpage_timestamp_encode(&t, wire));
+    asm volatile("" : : "r"(wire) : "memory");
+  });
+}
+template <ViewMode kMode>
+void ViewTimestampNow(Environment& env, unsigned n) {
+  Repeat(n, [&](unsigned) {
+    clockpage_timestamp t;
+    Check(clockpage_view_timestamp_now(&env.view_stamps[kMode], &t));
+    asm volatile("" : : "r"(&t) : "memory");
+  });
+}
 void At(Environment& env, unsigned n) {
   Repeat(n, [&](unsigned i) {
     std::int64_t ns = 0;
@@ -354,6 +389,10 @@ const std::vector<Candidate> kCandidates = {
     {"now_relaxed MONOTONIC, no view", NowRelaxed<CLOCKPAGE_MONOTONIC, kViewPlain>},
     {"now_relaxed MONOTONIC, view", ViewNowRelaxed<CLOCKPAGE_MONOTONIC, kOffset>},
     {"now_relaxed MONOTONIC, any ratio", ViewNowRelaxed<CLOCKPAGE_MONOTONIC, kAnyRatio>},
+    {"timestamp TAI", TimestampNow},
+    {"timestamp TAI, encoded", TimestampWire},
+    {"timestamp TAI, view", ViewTimestampNow<kOffset>},
+    {"timestamp TAI, any ratio", ViewTimestampNow<kAnyRatio>},
 };
 
 // `limit` is a ratio to `base`, or ns where base is empty.
@@ -393,6 +432,8 @@ const std::vector<Target> kTargets = {
     {"now REALTIME, any ratio", "now REALTIME, no view", 1.12},
     {"now_bounds MONOTONIC, view", "now_bounds MONOTONIC, no view", 1.03},
     {"now_bounds MONOTONIC, any ratio", "now_bounds MONOTONIC, no view", 1.12},
+    {"timestamp TAI", "lfence;rdtsc", 1.30},
+    {"timestamp TAI, view", "lfence;rdtsc", 1.30},
 };
 
 struct Quartiles {

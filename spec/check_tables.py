@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Compares the tables of spec/clockpage.md with abi.h, reader.h and clockpage.h.
+"""Compares the tables of spec/clockpage.md with abi.h and wire.h, and with the readers' headers.
 
 Every field of every structure must stand in both, with the same offset, size and type; every structure
 must have the same size; every numeric or string constant of the headers must stand in a table of the
 spec, and every constant in a table of the spec in a header, with the same value.
 
-  check_tables.py SPEC ABI_H READER_H CLOCKPAGE_H               prints each difference; exit 1 if there is one
-  check_tables.py SPEC ABI_H READER_H CLOCKPAGE_H --self-test   shows that every kind of difference is noticed
+  check_tables.py SPEC ABI_H WIRE_H HEADER...               prints each difference; exit 1 if there is one
+  check_tables.py SPEC ABI_H WIRE_H HEADER... --self-test   shows that every kind of difference is noticed
 """
 
 import pathlib
@@ -16,7 +16,7 @@ import sys
 
 SCALAR_BYTES = {"u8": 1, "u16": 2, "u32": 4, "s32": 4, "u64": 8, "s64": 8}
 # Names in the headers that are no constants of the format or the protocol but of the C interface.
-NOT_CONSTANTS = re.compile(r"_H$|_$|ROW$|^CLOCKPAGE_(EXPORT|WHERE_SIZE|OPEN_\w+)$")
+NOT_CONSTANTS = re.compile(r"_H$|_$|ROW$|^CLOCKPAGE_(EXPORT|WHERE_SIZE|OPEN_\w+|WAIT_SPIN_NS)$")
 
 
 def parse_number(text):
@@ -183,6 +183,7 @@ def self_test(spec, abi, reader):
         ("E_NEW is in the header but not", spec, abi, reader + "\n#define CLOCKPAGE_E_NEW -23\n"),
         ("new_field is in the header but not", spec,
          abi + "\nCLOCKPAGE_ROW(clockpage_segment, new_field, 0xb0, 8);\n", reader),
+        ("clockpage_timestamp_wire.epoch: offset", spec, replaced(abi, "epoch, 0x04, 4", "epoch, 0x08, 4"), reader),
         ("VIEW_MAGIC", replaced(spec, '"CLKPGVEW"', '"CLKPGVIE"'), abi, reader),
     ]
     failed = 0
@@ -196,12 +197,14 @@ def self_test(spec, abi, reader):
 
 
 def main(arguments):
-    if len(arguments) not in (4, 5):
+    is_self_test = arguments[-1:] == ["--self-test"]
+    paths = arguments[:-1] if is_self_test else arguments
+    if len(paths) < 4 or any(path.startswith("-") for path in paths):
         print(__doc__, file=sys.stderr)
         return 2
-    spec, abi, *interface = [pathlib.Path(path).read_text(encoding="utf-8") for path in arguments[:4]]
-    texts = (spec, abi, "\n".join(interface))
-    if arguments[4:] == ["--self-test"]:
+    spec, abi, wire, *interface = [pathlib.Path(path).read_text(encoding="utf-8") for path in paths]
+    texts = (spec, abi + wire, "\n".join(interface))
+    if is_self_test:
         return self_test(*texts)
     problems = compare(*texts)
     for problem in problems:

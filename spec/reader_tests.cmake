@@ -27,3 +27,13 @@ set_tests_properties(spec_vectors_c_reader spec_vectors_check_bites spec_hostile
 
 clockpage_add_test(vectors_cpp_test SOURCES vectors_cpp_test.cpp LIBRARIES clockpage::clockpage)
 target_compile_definitions(vectors_cpp_test PRIVATE CLOCKPAGE_VECTORS_DIR="${SPEC_VECTORS}")
+
+# The same for timestamps.
+add_executable(timestamps_test timestamps_test.c)
+target_link_libraries(timestamps_test PRIVATE clockpage_headers)
+add_test(NAME spec_timestamps_c_reader COMMAND timestamps_test ${SPEC_DIR}/timestamps)
+add_test(NAME spec_timestamps_check_bites
+         COMMAND ${SPEC_PYTHON} ${SPEC_DIR}/timestamps_bite_test.py
+                 ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:timestamps_test>)
+set_tests_properties(spec_timestamps_c_reader spec_timestamps_check_bites
+                     PROPERTIES TIMEOUT 120 LABELS "unit")

@@ -5,6 +5,7 @@
 #define CLOCKPAGE_CLOCKS_HPP
 
 #include <clockpage/clockpage.h>
+#include <clockpage/wait.h>
 
 #include <chrono>
 #include <cstdint>
@@ -19,7 +20,7 @@ namespace clockpage
 
 // ---- errors -------------------------------------------------------------------------
 
-// CLOCKPAGE_E_*: reader.h and clockpage.h say what each means.
+// CLOCKPAGE_E_*: reader.h, clockpage.h, timestamp.h and wait.h say what each means.
 enum class errc : int {
 	busy = CLOCKPAGE_E_BUSY,
 	out_of_range = CLOCKPAGE_E_OUT_OF_RANGE,
@@ -29,6 +30,9 @@ enum class errc : int {
 	clock = CLOCKPAGE_E_CLOCK,
 	overdue = CLOCKPAGE_E_OVERDUE,
 	argument = CLOCKPAGE_E_ARGUMENT,
+	scale = CLOCKPAGE_E_SCALE,
+	wide = CLOCKPAGE_E_WIDE,
+	timeout = CLOCKPAGE_E_TIMEOUT,
 	size = CLOCKPAGE_E_SIZE,
 	magic = CLOCKPAGE_E_MAGIC,
 	version = CLOCKPAGE_E_VERSION,

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: MIT
+#include "view_registry.hpp"
+
+#include <clockpage/view.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "test_pages.hpp"
+
+namespace clockpage::producer {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr std::int64_t kS = 1'000'000'000;
+
+std::string refusal(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const RegionError& e) {
+    return e.what();
+  }
+  return "accepted";
+}
+
+// A VM whose counter somebody reads, for as long as it can be read.
+struct FakeVm {
+  std::int64_t offset = 1000;
+  bool known = true;
+  int asked = 0;
+};
+
+class FakeSource final : public ViewSource {
+ public:
+  explicit FakeSource(FakeVm& vm) : vm_(vm) {}
+  void apply(ViewState& state, const ViewRegistry&) override {
+    vm_.asked++;
+    if (!vm_.known) throw RegionError("the VM is gone");
+    state.counter_offset = vm_.offset;
+  }
+  [[nodiscard]] Json json() const override { return {{"kind", "fake"}}; }
+
+ private:
+  FakeVm& vm_;
+};
+
+// What goes on as another view does, 1 s ahead.
+class FakeChild final : public ViewSource {
+ public:
+  explicit FakeChild(std::string parent) : parent_(std::move(parent)) {}
+  void apply(ViewState& state, const ViewRegistry& views) override {
+    const ViewSnapshot parent = views.current(parent_);
+    if (parent.withdrawn()) throw RegionError("its parent is withdrawn");
+    state.counter_offset = parent.state.counter_offset;
+    state.monotonic_offset_ns = parent.state.monotonic_offset_ns + kS;
+    state.parent_generation = parent.number;
+  }
+  [[nodiscard]] Json json() const override { return {{"kind", "child"}, {"parent", parent_}}; }
+
+ private:
+  std::string parent_;
+};
+
+class ViewRegistryTest : public testing::Test {
+ protected:
+  [[nodiscard]] const clockpage_directory_page& region() const {
+    return *reinterpret_cast<const clockpage_directory_page*>(region_.bytes().data());
+  }
+  ViewRegistry make() {
+    return {directory_.path(), region(), [this](const std::string& line) { said_.push_back(line); },
+            [this](const ViewFields& fields) {
+              ViewSources sources;
+              if (fields.vm_pid) sources.push_back(std::make_unique<FakeSource>(vm_));
+              if (fields.parent) sources.push_back(std::make_unique<FakeChild>(*fields.parent));
+              return sources;
+            }};
+  }
+  [[nodiscard]] fs::path file(const std::string& name) const {
+    return directory_.path() / "views" / name;
+  }
+  [[nodiscard]] fs::path record(const std::string& name) const {
+    return directory_.path() / "view-sources" / (name + ".json");
+  }
+  // What there is in the directory of views, hidden files as well.
+  [[nodiscard]] std::vector<std::string> files(const char* part = "views") const {
+    std::vector<std::string> found;
+    if (fs::exists(directory_.path() / part))
+      for (const auto& entry : fs::directory_iterator(directory_.path() / part))
+        found.push_back(entry.path().filename());
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  test::temporary_directory directory_;
+  test::region_image region_{test::live_plan()};
+  FakeVm vm_;
+  std::vector<std::string> said_;
+};
+
+ViewFields monotonic(std::int64_t ns) {
+  ViewFields fields;
+  fields.monotonic_offset_ns = ns;
+  return fields;
+}
+
+ViewFields of_vm() {
+  ViewFields fields;
+  fields.vm_pid = 1;
+  return fields;
+}
+
+ViewFields child_of(const char* parent) {
+  ViewFields fields;
+  fields.parent = parent;
+  return fields;
+}
+
+TEST_F(ViewRegistryTest, MakesAViewThatAReaderReadsThrough) {
+  ViewRegistry views = make();
+  const Json added = views.add("a", monotonic(1000 * kS), {});
+  EXPECT_EQ(added["state"], "ok");
+  EXPECT_EQ(added["source"]["kind"], "given");
+  EXPECT_EQ(added["view_id"].get<std::string>().size(), 32u);
+  EXPECT_EQ(views.show("a"), added);
+  EXPECT_EQ(views.list(), Json::array({added}));
+  const ViewFile view = ViewFile::open(directory_.path(), "a", region());
+  clockpage_view_reader reader{};
+  ASSERT_EQ(clockpage_view_reader_init(&reader, &view.page(), 4096, region_.bytes().data(), 32768),
+            CLOCKPAGE_OK);
+  std::int64_t ns = 0;
+  ASSERT_EQ(clockpage_view_now(&reader, CLOCKPAGE_MONOTONIC, &ns), CLOCKPAGE_OK);
+  EXPECT_GT(ns, view_limits(region()).monotonic_ns + 999 * kS);
+}
+
+TEST_F(ViewRegistryTest, TwoViewsShareNeitherIdentityNorNumberNorMarker) {
+  ViewRegistry views = make();
+  const Json a = views.add("a", {}, {});
+  const Json b = views.add("b", {}, {});
+  for (const char* key : {"view_id", "number", "disruption_marker"}) EXPECT_NE(a[key], b[key]);
+  views.remove("a");
+  const Json again = views.add("a", {}, {});
+  for (const char* key : {"view_id", "number", "disruption_marker"}) EXPECT_NE(a[key], again[key]);
+}
+
+TEST_F(ViewRegistryTest, ASetChangesWhatIsGivenAndTheMarkerWithTheRelationAlone) {
+  ViewRegistry views = make();
+  ViewFields fields = monotonic(5);
+  fields.counter_offset = 7;
+  fields.smeared = true;
+  const Json before = views.add("a", fields, {});
+  const std::uint64_t number = before["number"];
+  const std::uint64_t marker = before["disruption_marker"];
+  Json after = views.set("a", monotonic(6), {});
+  EXPECT_EQ(after["monotonic_offset_ns"], 6);
+  EXPECT_EQ(after["counter_offset"], 7);
+  EXPECT_EQ(after["smeared"], true);
+  EXPECT_EQ(after["number"], number + 1);
+  EXPECT_EQ(after["disruption_marker"], marker);
+  ViewFields moved;
+  moved.counter_offset = 8;
+  after = views.set("a", moved, {});
+  EXPECT_EQ(after["monotonic_offset_ns"], 6);
+  EXPECT_EQ(after["disruption_marker"], marker + 1);
+  EXPECT_EQ(views.set("a", moved, {}), after);  // nothing new, so no new slot
+}
+
+TEST_F(ViewRegistryTest, ChoosesTheFormatByTheRatioUnlessItIsGiven) {
+  ViewRegistry views = make();
+  ViewFields fields;
+  EXPECT_EQ(views.add("one", fields, {})["format"], "unscaled");
+  fields.counter_ratio = test::half_ratio;
+  fields.counter_frac_bits = test::half_ratio_frac_bits;
+  EXPECT_EQ(views.add("scaled", fields, {})["format"], "scaled");
+  fields.counter_ratio = test::half_ratio + 1;
+  EXPECT_EQ(views.add("other", fields, {})["format"], "unscaled");
+  // The choice follows the ratio, where it was none of the user's.
+  EXPECT_EQ(views.set("scaled", fields, {})["format"], "unscaled");
+  fields.counter_ratio = test::half_ratio;
+  fields.format = FormatChoice::unscaled;
+  EXPECT_EQ(views.add("forced", fields, {})["format"], "unscaled");
+  fields.counter_ratio = 12345;
+  fields.format = FormatChoice::scaled;
+  EXPECT_NE(refusal([&] { views.add("wrong", fields, {}); }).find("the scaled page is made for"),
+            std::string::npos);
+}
+
+TEST_F(ViewRegistryTest, RefusesWithOneLineAndLeavesNothingBehind) {
+  ViewRegistry views = make();
+  const Json a = views.add("a", {}, {});
+  EXPECT_EQ(refusal([&] { views.add("a", {}, {}); }),
+            file("a").string() + ": there is such a view already");
+  EXPECT_EQ(refusal([&] { views.add("../a", {}, {}); }), "a view's name does not begin with a dot");
+  EXPECT_EQ(refusal([&] { views.add("a/b", {}, {}); }),
+            "a view's name consists of letters, digits, '.', '_' and '-'");
+  ViewFields zero;
+  zero.counter_ratio = 0;
+  EXPECT_EQ(refusal([&] { views.add("b", zero, {}); }), "counter_ratio is 0");
+  EXPECT_EQ(refusal([&] { views.set("a", zero, {}); }), "counter_ratio is 0");
+  EXPECT_NE(refusal([&] { views.add("b", monotonic(INT64_MIN), {}); }).find("monotonic_offset_ns"),
+            std::string::npos);
+  const std::string missing = file("b").string() + ": there is no such view";
+  EXPECT_EQ(refusal([&] { views.set("b", {}, {}); }), missing);
+  EXPECT_EQ(refusal([&] { (void)views.show("b"); }), missing);
+  EXPECT_EQ(refusal([&] { views.remove("b"); }),
+            file("b").string() + ": cannot be removed: No such file or directory");
+  EXPECT_EQ(files(), std::vector<std::string>{"a"});
+  EXPECT_EQ(views.show("a"), a);
+}
+
+TEST_F(ViewRegistryTest, GivesAFileItsModeAndOwner) {
+  ViewRegistry views = make();
+  views.add("a", {}, {});
+  FileFields closed;
+  closed.mode = 0600;
+  views.add("b", {}, closed);
+  struct stat status {};
+  ASSERT_EQ(stat(file("a").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0644u);
+  ASSERT_EQ(stat(file("b").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
+  closed.mode = 0640;
+  EXPECT_EQ(views.set("b", {}, closed)["mode"], "0640");
+  if (geteuid() != 0) {
+    closed.mode = 0444;
+    EXPECT_NE(refusal([&] { views.add("c", {}, closed); }).find("could not write the view"),
+              std::string::npos);
+    return;
+  }
+  FileFields others;
+  others.uid = 12345;
+  others.gid = 12346;
+  const Json given = views.set("b", {}, others);
+  EXPECT_EQ(given["mode"], "0440");  // an owner could write it otherwise
+  EXPECT_EQ(given["uid"], 12345);
+  EXPECT_EQ(given["gid"], 12346);
+  EXPECT_EQ(views.add("c", {}, others)["mode"], "0444");
+  others.mode = 0644;
+  EXPECT_EQ(refusal([&] { views.add("d", {}, others); }),
+            "mode is 0644: uid 12345 could write its own view: 0444 at most");
+  EXPECT_EQ(views.set("c", monotonic(1), {})["monotonic_offset_ns"], 1);
+}
+
+TEST_F(ViewRegistryTest, ShowsAViewOfAnEarlierRegionAsStaleAndOnlyRemovesIt) {
+  const std::uint64_t earlier = region().generation + 1;
+  ViewFile::create(directory_.path(), "old", view_image({7}, earlier, 1000, 1, {}), 0644);
+  ViewRegistry views = make();
+  EXPECT_EQ(views.show("old")["state"], "stale");
+  EXPECT_EQ(refusal([&] { views.set("old", monotonic(1), {}); }),
+            file("old").string() +
+                ": is stale: it belongs to an earlier region; remove it and add it anew");
+  EXPECT_EQ(views.show("old")["number"], 1000);
+  views.remove("old");
+  EXPECT_EQ(views.list(), Json::array());
+}
+
+TEST_F(ViewRegistryTest, ListsWhatIsNoViewAsBrokenAndLeavesItUntilItIsRemoved) {
+  fs::create_directory(directory_.path() / "views");
+  std::ofstream(file("junk")) << "junk";
+  fs::create_symlink("/etc/passwd", file("link"));
+  ASSERT_EQ(mkfifo(file("pipe").c_str(), 0600), 0);
+  ViewRegistry views = make();
+  const Json list = views.list();
+  ASSERT_EQ(list.size(), 3u);
+  for (const Json& view : list) EXPECT_EQ(view["state"], "broken");
+  EXPECT_EQ(list[0]["error"], file("junk").string() + ": size is 4 bytes, not 4096");
+  for (const char* name : {"junk", "link", "pipe"}) {
+    EXPECT_NE(refusal([&] { views.set(name, monotonic(1), {}); }), "accepted");
+    EXPECT_NE(refusal([&] { views.add(name, {}, {}); }), "accepted");
+    views.remove(name);
+  }
+  EXPECT_TRUE(files().empty());
+  EXPECT_TRUE(fs::exists("/etc/passwd"));
+}
+
+TEST_F(ViewRegistryTest, GoesOnWithWhatAnEarlierOneMade) {
+  const Json a = make().add("a", monotonic(5), {});
+  ViewRegistry views = make();
+  EXPECT_EQ(views.show("a"), a);
+  EXPECT_EQ(views.set("a", monotonic(6), {})["number"], a["number"].get<std::uint64_t>() + 1);
+}
+
+TEST_F(ViewRegistryTest, TakesAwayWhatWasLeftHalfDone) {
+  {
+    ViewRegistry views = make();
+    views.add("vm", of_vm(), {});
+    views.add("gone", of_vm(), {});
+  }
+  std::ofstream(file(".a.123")) << "half";
+  std::ofstream(record(".vm.json.new").replace_extension()) << "{";
+  fs::remove(file("gone"));
+  // A view of that name that is another one.
+  fs::copy_file(record("vm"), record("other"));
+  ViewFile::create(directory_.path(), "other", view_image({9}, region().generation, 5, 1, {}),
+                   0644);
+  ViewRegistry views = make();
+  EXPECT_EQ(files(), (std::vector<std::string>{"other", "vm"}));
+  EXPECT_EQ(files("view-sources"), std::vector<std::string>{"vm.json"});
+  EXPECT_EQ(views.show("vm")["source"]["kind"], "fake");
+  EXPECT_EQ(views.show("other")["source"]["kind"], "given");
+}
+
+TEST_F(ViewRegistryTest, FollowsASourceAndWithdrawsTheViewWhileItCannotBeRead) {
+  ViewRegistry views = make();
+  const Json added = views.add("vm", of_vm(), {});
+  const std::uint64_t marker = added["disruption_marker"];
+  EXPECT_EQ(added["counter_offset"], 1000);
+  EXPECT_EQ(added["source"]["kind"], "fake");
+  views.poll();
+  EXPECT_EQ(views.show("vm"), added);  // asked, and nothing is new
+  EXPECT_EQ(vm_.asked, 2);
+  vm_.offset = 2000;
+  views.poll();
+  EXPECT_EQ(views.show("vm")["counter_offset"], 2000);
+  EXPECT_EQ(views.show("vm")["disruption_marker"], marker + 1);
+  vm_.known = false;
+  views.poll();
+  views.poll();
+  Json view = views.show("vm");
+  EXPECT_EQ(view["state"], "withdrawn");
+  EXPECT_EQ(view["counter_ratio"], 0);
+  EXPECT_EQ(view["error"], "the VM is gone");
+  EXPECT_EQ(view["disruption_marker"], marker + 2);
+  EXPECT_EQ(said_, std::vector<std::string>{"view vm is withdrawn: the VM is gone"});
+  EXPECT_EQ(refusal([&] { views.set("vm", monotonic(1), {}); }), "the VM is gone");
+  EXPECT_EQ(refusal([&] { views.add("vm2", of_vm(), {}); }), "the VM is gone");
+  EXPECT_EQ(files("view-sources"), std::vector<std::string>{"vm.json"});
+  vm_.known = true;
+  views.poll();
+  view = views.show("vm");
+  EXPECT_EQ(view["state"], "ok");
+  EXPECT_EQ(view["disruption_marker"], marker + 3);
+  EXPECT_FALSE(view.contains("error"));
+}
+
+TEST_F(ViewRegistryTest, AfterARestartASourceIsReadBeforeAnybodyIsAnswered) {
+  make().add("vm", of_vm(), {});
+  vm_.offset = 3000;
+  EXPECT_EQ(make().show("vm")["counter_offset"], 3000);
+  vm_.known = false;
+  EXPECT_EQ(make().show("vm")["state"], "withdrawn");
+}
+
+TEST_F(ViewRegistryTest, WithdrawsAViewWhoseRecordCannotBeRead) {
+  make().add("vm", of_vm(), {});
+  for (const char* text :
+       {"", "{", "{}", "[]", R"({"version":2})", R"({"version":"1","view_id":7})"}) {
+    std::ofstream(record("vm")) << text;
+    ViewRegistry views = make();
+    EXPECT_EQ(views.show("vm")["state"], "withdrawn") << text;
+    ASSERT_FALSE(said_.empty());
+    EXPECT_NE(said_[0].find("view vm is withdrawn: "), std::string::npos);
+    EXPECT_EQ(said_[0].find('\n'), std::string::npos);
+  }
+}
+
+TEST_F(ViewRegistryTest, AChangeOfAParentReachesItsChildrenAtOnce) {
+  ViewRegistry views = make();
+  const Json parent = views.add("a", monotonic(10 * kS), {});
+  views.add("b", child_of("a"), {});
+  views.add("c", child_of("b"), {});
+  EXPECT_EQ(views.show("b")["parent_generation"], parent["number"]);
+  EXPECT_EQ(views.show("c")["monotonic_offset_ns"], 12 * kS);
+  ViewFields moved = monotonic(20 * kS);
+  moved.counter_offset = 5;
+  const Json after = views.set("a", moved, {});
+  EXPECT_EQ(views.show("b")["parent_generation"], after["number"]);
+  EXPECT_EQ(views.show("c")["monotonic_offset_ns"], 22 * kS);
+  EXPECT_EQ(views.show("c")["counter_offset"], 5);
+  EXPECT_EQ(views.show("c")["parent_generation"], views.show("b")["number"]);
+  views.remove("a");
+  EXPECT_EQ(views.show("b")["state"], "withdrawn");
+  EXPECT_EQ(views.show("c")["state"], "withdrawn");
+}
+
+}  // namespace
+}  // namespace clockpage::producer

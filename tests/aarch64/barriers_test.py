@@ -19,6 +19,7 @@ import unittest
 SOURCE = pathlib.Path(os.environ["CLOCKPAGE_SOURCE_DIR"])
 READER = "tests/aarch64/reader_functions.c"
 WRITER = "producer/page_writer.cpp"
+VIEW_WRITER = "producer/view_page.cpp"
 COUNTER = "producer/counter.cpp"
 # Without LSE atomics (then they are called: libgcc chooses at run time), with them, and with
 # the weaker acquire load that suffices.
@@ -102,7 +103,38 @@ def check_now(test, body):
     test.assertGreater(fence, isb)
 
 
+def check_view(test, code):
+    """Readings through a view: both indices are loaded again, behind a fence; so are the ancestors'."""
+    for name in ("view_now", "view_now_bounds"):
+        check_now(test, code[name])
+    check_pass(test, code["view_at"], 0)
+    for name in ("view_now", "view_now_bounds", "view_at"):
+        body = code[name]
+        fence = first(test, body, ("dmb ishld",), "no fence before the re-check")
+        # Page's index; where the view is, and its index; the number that is remembered.
+        test.assertGreaterEqual(len([i for i in body[fence + 1:fence + 14] if is_load(i)]), 4,
+                                "the view's index is not loaded after the fence")
+    marker = code["view_marker"]
+    acquire = first(test, marker, ("ldar", "ldapr"), "the view's index is not acquired for a marker")
+    first(test, marker[acquire:], ("dmb ishld",), "no fence before a marker's re-check")
+    for name, body in code.items():
+        if name.startswith("clockpage_view_pass_"):
+            check_pass(test, body, 0)
+    slowly = [body for name, body in code.items() if name.startswith("clockpage_view_evaluate_slowly_")]
+    reading = [body for body in slowly if any(i[0] == "mrs" for i in body)]
+    test.assertTrue(reading)
+    for body in reading:
+        first(test, body, ("ldar", "ldapr"), "the slow way loads the view's index without acquire order")
+        check_counter(test, body, "dsb ishld")
+        for callee in ("clockpage_view_take_slot_", "clockpage_view_pass_"):
+            calls = [n for n, i in enumerate(body) if i[0] == "bl" and callee in i[1]]
+            test.assertTrue(calls, f"no call of {callee}: change this test")
+            for call in calls:
+                first(test, body[call:call + 30], ("dmb ishld",), f"no fence after {callee}")
+
+
 def check_reader(test, code):
+    check_view(test, code)
     check_now(test, code["now"])
     check_now(test, code["now_bounds"])
     check_pass(test, code["now_relaxed"], 0)
@@ -131,14 +163,26 @@ def check_writer(test, code):
           "the index is not advanced with release order")
 
 
+def check_view_writer(test, code):
+    body = code["clockpage::producer::ViewWriter::publish"]
+    stores = [n for n, instruction in enumerate(body) if is_store(instruction)]
+    fence = first(test, body, ("dmb ish",), "no fence before the view's slot is filled")
+    test.assertGreaterEqual(len(stores), 8)
+    test.assertLess(fence, stores[0], "a store into the view's slot before the fence")
+    first(test, body, ("casl", "casal", "bl __aarch64_cas8_rel", "bl __aarch64_cas8_acq_rel"),
+          "the view's index is not advanced with release order")
+
+
 def check_host_counter(test, code):
     check_counter(test, code["clockpage::producer::HostCounter::read"], "dsb ish")
 
 
-CHECKS = {READER: check_reader, WRITER: check_writer, COUNTER: check_host_counter}
+CHECKS = {READER: check_reader, WRITER: check_writer, VIEW_WRITER: check_view_writer, COUNTER: check_host_counter}
 
 # A barrier taken out: header, what to replace (once), by what, whose check must fail.
 BARRIER, CNT, ENTRY = (f"consumer/include/clockpage/{h}.h" for h in ("barrier", "counter", "reader"))
+VIEW, TAKE = (f"consumer/include/clockpage/{h}.h" for h in ("view", "view_take"))
+FENCE = "clockpage_fence_before_recheck(); /* P2, with the writers of all of them */"
 MUTANTS = {
     "P1, the reader's load": (BARRIER, "LOAD_(index, __ATOMIC_ACQUIRE)",
                               "LOAD_(index, __ATOMIC_RELAXED)", READER),
@@ -148,6 +192,18 @@ MUTANTS = {
                                "__atomic_signal_fence(__ATOMIC_RELEASE)", WRITER),
     "P1, the writer's store": (BARRIER, "next, __ATOMIC_RELEASE", "next, __ATOMIC_RELAXED",
                                WRITER),
+    "P2, the view's writer's fence": (BARRIER, "CLOCKPAGE_ATOMIC_FENCE_(__ATOMIC_RELEASE)",
+                                      "__atomic_signal_fence(__ATOMIC_RELEASE)", VIEW_WRITER),
+    "P1, the view's writer's store": (BARRIER, "next, __ATOMIC_RELEASE", "next, __ATOMIC_RELAXED",
+                                      VIEW_WRITER),
+    "the view's re-check": (VIEW, "LOAD(reader->view->index) != reader->number", "LOAD(page->revoked)",
+                            READER),
+    "P2, the fence after a reading under a view": (VIEW, FENCE, "", READER),
+    "P2, the fence after a view was taken anew": (TAKE, FENCE, "", READER),
+    "P1, the view's index taken anew": (TAKE, "clockpage_load_index(&reader->view->index)",
+                                        "CLOCKPAGE_LOAD(reader->view->index)", READER),
+    "the branch on the index, through a view": (VIEW, "reader->data.rdtscp, newest.number",
+                                                "reader->data.rdtscp, newest.plain_span", READER),
     "ISB": (CNT, '"isb\\n\\tmrs %0', '"mrs %0', READER),
     "ISB after the writer's DSB": (CNT, '"isb\\n\\tmrs %0', '"mrs %0', COUNTER),
     "the branch on the index": (CNT, '"cbz %1, 1f\\n1:\\t"', '""', READER),

@@ -51,6 +51,31 @@ MUTANTS = {
         ("reader", "evaluate.h", "if (bounds && clock == CLOCKPAGE_MONOTONIC_RAW)", "if (0)"),
     "a page may make now_leased wait":
         ("reader", "clockpage.hpp", "std::uint64_t{1} << 34", "std::uint64_t{1} << 44"),
+    "the view is not looked at again by what is remembered":
+        ("view", "view.h", "newest.number ||\n\t\t\t       CLOCKPAGE_LOAD(reader->view->index) != reader->number))",
+         "newest.number))"),
+    "the view is not looked at again after a reading":
+        ("view", "view.h", "return CLOCKPAGE_LOAD(now->view->index) == now->number &&\n\t       clockpage",
+         "return clockpage"),
+    "its ancestors are not looked at again after a reading":
+        ("view", "view.h", "now->number &&\n\t       clockpage_view_same_ancestors_(now);", "now->number;"),
+    "the view is not looked at again when it is taken":
+        ("view", "view_take.h", "if (CLOCKPAGE_LOAD(reader->view->index) == reader->number &&", "if ("),
+    "an ancestor may be any slot":
+        ("view", "view_take.h", "if (number != parent)", "if (0)"),
+    "more ancestors are looked at than were given":
+        ("view", "view_take.h", "if (reader->depth == reader->ancestor_count)", "if (0)"),
+    "the depth of an earlier look is kept":
+        ("view", "view_take.h", "reader->depth = 0;", ";"),
+    "a captured value is read under any marker":
+        ("view", "view.h", "if (!is_now && marker != now.disruption_marker)", "if (0)"),
+    "now keeps its counter value for another view":
+        ("view", "view.h", "if (is_now)\n\t\t\tguest = clockpage_counter_ordered();", ";"),
+    "a data page may be anywhere":
+        ("view", "view_take.h", "if (offset % CLOCKPAGE_PAGE_SIZE || offset < CLOCKPAGE_PAGE_SIZE ||\n\t\t    offset >",
+         "if (0 && offset >"),
+    "a view is taken a thousand times":
+        ("view", "view_take.h", "pass < CLOCKPAGE_MAX_PASSES; pass++", "pass < 1000; pass++"),
 }
 
 
@@ -77,7 +102,7 @@ class FuzzBites(unittest.TestCase):
                                   text=True, check=False)
 
     def test_the_true_headers_pass(self):
-        for target in ("reader", "reader_mutating", "reader_interleaved"):
+        for target in ("reader", "reader_mutating", "reader_interleaved", "view"):
             with self.subTest(target):
                 done = self.replay(target)
                 self.assertEqual(done.returncode, 0, done.stdout[-300:] + done.stderr)

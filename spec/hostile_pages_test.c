@@ -20,7 +20,7 @@
 #define MANY 40
 
 static uint64_t state;
-static unsigned long readings, values, ambiguous, errors[24], view_values;
+static unsigned long readings, values, ambiguous, errors[24], view_values, nested;
 
 static uint64_t next_random(void) {
   /* splitmix64 */
@@ -199,7 +199,7 @@ static void fill_view(struct clockpage_view_page* view, uint64_t generation) {
   for (size_t i = 0; i < CLOCKPAGE_VIEW_SLOT_COUNT; i++) {
     struct clockpage_view_slot* slot = &view->slot[i];
     slot->number = view->index;
-    if (next_random() % 8) slot->parent_generation = 0;
+    if (next_random() % 4) slot->parent_generation = 0;
     slot->format = next_random() % 8 ? next_random() % 16 == 0 : (uint8_t)nasty();
     slot->counter_frac_bits = bits[next_random() % 8];
     if (slot->counter_frac_bits == 0) slot->counter_ratio = 1;
@@ -219,7 +219,7 @@ static void read_view(const struct clockpage_view_reader* reader, int clock, uin
   struct timespec ts;
   int64_t ns = UNTOUCHED;
   uint64_t marker = 0;
-  int error = clockpage_view_marker(reader, &marker);
+  int error = clockpage_view_marker(reader, &marker), marked = !error;
   note_view(clock, counter, error);
   error = clockpage_view_at(reader, clock, counter, marker, &ns);
   note_view(clock, counter, error);
@@ -229,7 +229,7 @@ static void read_view(const struct clockpage_view_reader* reader, int clock, uin
   if (!error && (time.time.earliest_ns > time.time.ns || time.time.ns > time.time.latest_ns ||
                  time.time.ns != ns || time.guest_counter != counter))
     broken("not earliest <= ns <= latest, or another ns", clock, counter, error);
-  if (clockpage_view_at(reader, clock, counter, marker + 1, &ns) == 0)
+  if (marked && clockpage_view_at(reader, clock, counter, marker + 1, &ns) == 0)
     broken("a value under another marker", clock, counter, 0);
   note_view(clock, 0, clockpage_view_now(reader, clock, &ns));
   note_view(clock, 0, clockpage_view_now_relaxed(reader, clock, &ns));
@@ -237,21 +237,41 @@ static void read_view(const struct clockpage_view_reader* reader, int clock, uin
   note_view(clock, 0, clockpage_view_gettime(reader, clock, &ts));
 }
 
+/* Ancestors: each slot that is looked at names, more often than not, the next one's number. */
+static void fill_ancestors(struct clockpage_view_page* view,
+                           struct clockpage_view_page* const* ancestors, size_t count) {
+  struct clockpage_view_page* below = view;
+  for (size_t i = 0; i < count; i++) {
+    fill_view(ancestors[i], next_random() % 16 ? view->generation : nasty());
+    if (next_random() % 8)
+      below->slot[below->index % CLOCKPAGE_VIEW_SLOT_COUNT].parent_generation = ancestors[i]->index;
+    below = ancestors[i];
+  }
+}
+
 /* Returns how many of the views could be read through. */
 static unsigned long hostile_views(unsigned long rounds) {
   static const int clocks[] = {0, 1, 4, 7, 11, 2, -1};
   uint8_t* region = guarded(CLOCKPAGE_REGION_SIZE);
   struct clockpage_view_page* view = guarded(sizeof *view);
+  struct clockpage_view_page* ancestors[CLOCKPAGE_VIEW_MAX_ANCESTORS];
+  const void* given[CLOCKPAGE_VIEW_MAX_ANCESTORS];
   unsigned long opened = 0;
+  for (size_t i = 0; i < CLOCKPAGE_VIEW_MAX_ANCESTORS; i++)
+    given[i] = ancestors[i] = guarded(sizeof *view);
   for (unsigned long round = 0; round < rounds; round++) {
     struct clockpage_view_reader reader;
+    size_t count = next_random() % (CLOCKPAGE_VIEW_MAX_ANCESTORS + 1);
     int error;
     fill_region(region);
     fill_view(view, ((struct clockpage_directory_page*)(void*)region)->generation);
-    error = clockpage_view_reader_init(&reader, view, sizeof *view, region, CLOCKPAGE_REGION_SIZE);
+    fill_ancestors(view, ancestors, count);
+    error = clockpage_view_reader_init_nested(&reader, view, sizeof *view, region,
+                                              CLOCKPAGE_REGION_SIZE, given, count);
     note_view(0, 0, error);
     if (error) continue;
     opened++;
+    nested += reader.depth != 0;
     for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
       const struct clockpage_data_page* page = reader.data.page;
       uint64_t host = page->segment[next_random() % CLOCKPAGE_SEGMENT_COUNT].start + nasty() % 1000;
@@ -260,6 +280,8 @@ static unsigned long hostile_views(unsigned long rounds) {
           &reader, clocks[i],
           clockpage_scale_counter(host, reader.ratio, reader.frac_bits) + reader.counter_offset);
       /* Whatever is there then, valid or not, is read with the reader of before. */
+      if (i == 1 && count) ancestors[count - 1]->index += next_random() % 2;
+      if (i == 2) fill_ancestors(view, ancestors, count);
       if (i == 3) fill_view(view, next_random() % 2 ? view->generation : nasty());
       if (i == 5) fill_region(region);
     }
@@ -289,9 +311,10 @@ int main(int argc, char** argv) {
     }
   }
   opened = hostile_views(rounds);
-  printf("%lu views read through, %lu values; ", opened, view_values);
+  printf("%lu views read through (%lu with ancestors), %lu values; ", opened, nested, view_values);
   printf("%lu readings, %lu values, %lu ambiguous; by code:", readings, values, ambiguous);
   for (size_t i = 0; i < 24; i++) printf(" %lu", errors[i]);
   printf("\n");
-  return values == 0 || values == readings || ambiguous == 0 || opened == 0 || view_values == 0;
+  return values == 0 || values == readings || ambiguous == 0 || opened == 0 || nested == 0 ||
+         view_values == 0;
 }

@@ -31,6 +31,7 @@ void check(const Options& o) {
   CLOCKPAGE_FUZZ_CHECK(o.sim_suspend_s >= 0 && o.sim_suspend_s <= 1e6);
   for (const double when : {o.sim_step_at_s, o.sim_suspend_at_s})
     CLOCKPAGE_FUZZ_CHECK(when >= 0 && when <= 1e6);
+  CLOCKPAGE_FUZZ_CHECK(o.control_group.value_or(0) != static_cast<gid_t>(-1));
   CLOCKPAGE_FUZZ_CHECK(!o.region_fd || *o.region_fd >= 0);
   if (o.realtime_priority != "auto" && o.realtime_priority != "none") {
     const int priority = std::stoi(o.realtime_priority);

@@ -80,10 +80,11 @@ mode_t settled_mode(const FileFields& file, const ViewSnapshot* now) {
   if ((mode & ~at_most) != 0)
     throw RegionError(
         fmt::format("mode is {:04o}: uid {} could write its own view: 0444 at most", mode, owner));
-  if (ours && owner != 0 && (mode & S_IWUSR) == 0)
+  constexpr mode_t needed = S_IRUSR | S_IWUSR;
+  if (ours && owner != 0 && (mode & needed) != needed)
     throw RegionError(fmt::format(
-        "mode is {:04o}: clockpaged, as uid {}, could not write the view any more: 0{:o}", mode,
-        owner, mode | S_IWUSR));
+        "mode is {:04o}: clockpaged, as uid {}, could not change the view any more: 0{:o}", mode,
+        owner, mode | needed));
   return mode;
 }
 

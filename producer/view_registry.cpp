@@ -336,6 +336,11 @@ void ViewRegistry::withdraw(const std::string& name, const std::string& reason) 
 
 void ViewRegistry::refresh(const std::string& name, Sourced& view) {
   try {
+    (void)view_limits(region_);
+  } catch (const RegionError&) {
+    return;  // a region that cannot be read says nothing against the relation
+  }
+  try {
     const ViewSnapshot now = current(name);
     if (now.view_id != view.view_id) return;  // somebody put another file there
     const ViewState state = compose(view.fields, view.sources);

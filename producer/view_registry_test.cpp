@@ -229,7 +229,7 @@ TEST_F(ViewRegistryTest, GivesAFileItsModeAndOwner) {
   EXPECT_EQ(views.set("b", {}, closed)["mode"], "0640");
   if (geteuid() != 0) {
     closed.mode = 0444;
-    EXPECT_NE(refusal([&] { views.add("c", {}, closed); }).find("could not write the view"),
+    EXPECT_NE(refusal([&] { views.add("c", {}, closed); }).find("could not change the view"),
               std::string::npos);
     return;
   }
@@ -337,6 +337,18 @@ TEST_F(ViewRegistryTest, FollowsASourceAndWithdrawsTheViewWhileItCannotBeRead) {
   EXPECT_EQ(view["state"], "ok");
   EXPECT_EQ(view["disruption_marker"], marker + 3);
   EXPECT_FALSE(view.contains("error"));
+}
+
+TEST_F(ViewRegistryTest, ARegionThatCannotBeReadIsNoReasonToDisruptAnybody) {
+  ViewRegistry views = make();
+  const Json added = views.add("vm", of_vm(), {});
+  auto* bytes = const_cast<std::byte*>(region_.bytes().data());
+  auto* page = reinterpret_cast<clockpage_data_page*>(bytes + CLOCKPAGE_PAGE_SIZE);
+  page->revoked = CLOCKPAGE_REVOKED_REPLACED;
+  views.poll();
+  EXPECT_EQ(views.show("vm"), added);
+  EXPECT_NE(refusal([&] { views.add("b", {}, {}); }).find("the region cannot be read"),
+            std::string::npos);
 }
 
 TEST_F(ViewRegistryTest, AfterARestartASourceIsReadBeforeAnybodyIsAnswered) {

@@ -201,7 +201,7 @@ class Supervisor {
   int end() {
     if (pid_ == 0) return kExitOk;
     kill(pid_, SIGTERM);
-    const auto patience = Clock::now() + kPatience / 2;
+    const auto patience = Clock::now() + kPatience / 4;
     while (waitpid(pid_, nullptr, WNOHANG) == 0) {
       if (Clock::now() >= patience) kill(pid_, SIGKILL);
       wait_for_signal(set_, std::min(patience, Clock::now() + 100ms));
@@ -257,7 +257,11 @@ ViewServer::ViewServer(const Options& options) : options_(options) {
 ViewServer::~ViewServer() {
   if (pid_ == 0) return;
   kill(pid_, SIGTERM);
-  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  const auto patience = Clock::now() + kPatience / 2;
+  while (waitpid(pid_, nullptr, WNOHANG) == 0) {
+    // Stopped, perhaps. What is below it ends with it.
+    if (Clock::now() >= patience) kill(pid_, SIGKILL);
+    std::this_thread::sleep_for(2ms);
   }
 }
 

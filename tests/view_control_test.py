@@ -283,6 +283,18 @@ class ViewControlTest(unittest.TestCase):
             self.assertFalse(os.path.exists(f"/proc/{pid}"))
         self.assertEqual(sorted(os.listdir(self.dir)), ["control.lock", "lock", "region", "views"])
 
+    def test_sigterm_ends_servers_that_are_stopped_too(self):
+        process = self.daemon("--quiet")
+        supervisor, = children_of(process.pid)
+        server, = children_of(supervisor)
+        for pid in (server, supervisor):
+            os.kill(pid, signal.SIGSTOP)
+        process.terminate()
+        self.assertEqual(process.wait(timeout=20), 0)
+        # Below a supervisor that was killed: its own SIGTERM waits until it goes on.
+        os.kill(server, signal.SIGCONT)
+        eventually(lambda: not os.path.exists(f"/proc/{server}") or self.is_zombie(server))
+
     def test_a_killed_daemon_takes_its_view_server_with_it(self):
         process = self.daemon("--quiet")
         supervisor, = children_of(process.pid)

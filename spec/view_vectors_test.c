@@ -13,8 +13,14 @@
 
 #define UNTOUCHED INT64_C(0x5a5a5a5a5a5a5a5a)
 
+#ifdef __cplusplus
+#define ALIGNED alignas(CLOCKPAGE_PAGE_SIZE)
+#else
+#define ALIGNED _Alignas(CLOCKPAGE_PAGE_SIZE)
+#endif
+
 struct image {
-  _Alignas(CLOCKPAGE_PAGE_SIZE) unsigned char bytes[CLOCKPAGE_REGION_SIZE];
+  ALIGNED unsigned char bytes[CLOCKPAGE_REGION_SIZE];
 };
 
 struct view_vector {
@@ -71,25 +77,28 @@ static void expect(int good, const char* what, const struct view_vector* v, int 
          name, what, v->clock, v->guest, error, v->error, ns, v->time.ns);
 }
 
+/* The next word of a line; an empty one at its end. */
+static char* next_word(char** rest) {
+  char* word = *rest + strspn(*rest, " \n");
+  *rest = word + strcspn(word, " \n");
+  if (**rest) *(*rest)++ = 0;
+  return word;
+}
+
 /* "view REGION NAME ERROR ANCESTOR..." */
 static void begin_view(char* line) {
   struct view_vector none;
-  char *region_name, *word;
+  const char *region_name, *word;
   int error;
   memset(&none, 0, sizeof none);
-  (void)strtok(line, " \n");
-  region_name = strtok(NULL, " \n");
-  word = strtok(NULL, " \n");
-  snprintf(name, sizeof name, "%s", word ? word : "?");
-  word = strtok(NULL, " \n");
-  if (!word) {
-    fprintf(stderr, "not a view\n");
-    exit(1);
-  }
+  (void)next_word(&line);
+  region_name = next_word(&line);
+  snprintf(name, sizeof name, "%s", next_word(&line));
+  word = next_word(&line);
   open_error = none.error = atoi(word);
   load(&region, sizeof region.bytes, region_name, ".region");
   adopt_counter_kind();
-  for (ancestor_count = 0; (word = strtok(NULL, " \n")); ancestor_count++)
+  for (ancestor_count = 0; *(word = next_word(&line)); ancestor_count++)
     load(&ancestors[ancestor_count], CLOCKPAGE_PAGE_SIZE, word, ".view");
   load(&view, CLOCKPAGE_PAGE_SIZE, "view_features", ".view"); /* another number, other relations */
   error = init(&outdated);

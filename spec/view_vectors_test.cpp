@@ -1,4 +1,3 @@
 // SPDX-License-Identifier: MIT
 // The golden views over clockpage/view.h as C++.
-#define _Alignas alignas
 #include "view_vectors_test.c"  // NOLINT(bugprone-suspicious-include)

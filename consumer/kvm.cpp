@@ -34,7 +34,7 @@ struct Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
 };
 
-// The kernel's default where it cannot be asked: Linux has had the parameter since 4.4.
+// The kernel's default where it cannot be asked.
 std::uint32_t tolerance_ppm() {
   const Descriptor file(open("/sys/module/kvm/parameters/tsc_tolerance_ppm", O_RDONLY | O_CLOEXEC));
   char text[16] = {};

@@ -80,6 +80,16 @@ void add_control_options(CLI::App& app, Options& o) {
   CLI::Option* none =
       app.add_flag("!--no-control", o.control, "Serve no views: no socket DIR/control");
   app.add_option_function<std::string>(
+         "--kvm-debugfs",
+         [&o](const std::string& text) {
+           if (text.empty()) throw CLI::ValidationError("--kvm-debugfs", "must not be empty");
+           o.kvm_debugfs = text;
+         },
+         "Where KVM's debugfs files are, which the views of virtual machines are made from "
+         "(default: /sys/kernel/debug/kvm)")
+      ->type_name("DIR")
+      ->excludes(none);
+  app.add_option_function<std::string>(
          "--control-group",
          [&o](const std::string& text) {
            o.control_group = group_number(text);

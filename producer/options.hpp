@@ -22,6 +22,7 @@ struct Options {
   std::string leap_table;      // its file; "": the system's, "none": none
   std::string realtime_priority = "auto";  // auto, none, or 1 to 99
   bool control = true;                     // serve views, over the socket DIR/control
+  std::string kvm_debugfs = "/sys/kernel/debug/kvm";
   std::optional<gid_t> control_group;      // whose members may control them
   double for_seconds = 0;                  // 0: until a signal
   bool quiet = false;

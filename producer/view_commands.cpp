@@ -23,6 +23,9 @@ Json carry_out(ViewRegistry& views, const ViewRequest& request) {
     answer["view"] = views.set(request.name, request.view, request.file);
   if (request.command == "view.remove") views.remove(request.name);
   if (request.command == "view.show") answer["view"] = views.show(request.name);
+  if (request.command == "view.save") answer["saved"] = views.save(request.name);
+  if (request.command == "view.restore")
+    answer.update(views.restore(request.name, request.restore, request.file));
   if (request.command == "view.list") answer["views"] = views.list();
   return answer;
 }

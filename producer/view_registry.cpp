@@ -56,10 +56,27 @@ void overlay(std::optional<T>& to, const std::optional<T>& change) {
   if (change) to = change;
 }
 
-ViewFields merged(ViewFields base, const ViewFields& change) {
+ViewFields merged(ViewFields base, const ViewFields& change, const ViewState& now) {
   // The format that was chosen for another ratio is nobody's wish.
   if (change.counter_ratio || change.counter_frac_bits || change.vm_pid || change.parent)
     base.format.reset();
+  // Numbers by hand take the place of a VM's, and the other way round. What is not given of them
+  // stays as the view has it now.
+  if (change.counter_offset || change.counter_ratio || change.counter_frac_bits) {
+    if (base.vm_pid && now.counter_ratio != 0) {
+      base.counter_offset = now.counter_offset;
+      base.counter_ratio = now.counter_ratio;
+      base.counter_frac_bits = now.counter_frac_bits;
+    }
+    base.vm_pid.reset();
+    base.vm_fd.reset();
+  }
+  if (change.vm_pid) {
+    base.counter_offset.reset();
+    base.counter_ratio.reset();
+    base.counter_frac_bits.reset();
+    base.vm_fd.reset();
+  }
   overlay(base.counter_offset, change.counter_offset);
   overlay(base.counter_ratio, change.counter_ratio);
   overlay(base.counter_frac_bits, change.counter_frac_bits);
@@ -100,6 +117,21 @@ std::uint8_t chosen_format(FormatChoice choice, const ViewState& state, const Vi
 }
 
 constexpr int kRecordVersion = 1;
+
+// What sources are made anew with.
+Json memory_of(const Json& remembered, const ViewState& now) {
+  Json memory = remembered.is_object() ? remembered : Json::object();
+  if (now.counter_ratio != 0)
+    memory["relation"] = {{"offset", now.counter_offset},
+                          {"ratio", now.counter_ratio},
+                          {"frac_bits", now.counter_frac_bits}};
+  return memory;
+}
+Json remembered_by(const ViewSources& sources) {
+  Json all = Json::object();
+  for (const auto& source : sources) all.update(source->memory());
+  return all;
+}
 
 }  // namespace
 
@@ -207,8 +239,14 @@ Json ViewRegistry::add(const std::string& name, const ViewFields& fields, const 
   if (count_ >= kMostViews && (count_ = names().size()) >= kMostViews)
     throw RegionError(
         fmt::format("there are {} views already, as many as there can be", kMostViews));
-  Sourced view{random_id(), fields, make_sources_(fields), {}};
+  Sourced view{random_id(), fields, make_sources_(fields, nullptr), {}};
   const ViewState state = compose(fields, view.sources);
+  make_file(name, std::move(view), state, random_u64() >> 16, file);
+  return describe(name);
+}
+
+void ViewRegistry::make_file(const std::string& name, Sourced view, const ViewState& state,
+                             std::uint64_t marker, const FileFields& file) {
   const mode_t mode = settled_mode(file, nullptr);
   const bool sourced = !view.sources.empty();
   const fs::path path = directory_ / "views" / name;
@@ -216,39 +254,52 @@ Json ViewRegistry::add(const std::string& name, const ViewFields& fields, const 
   if (lstat(path.c_str(), &status) == 0)
     throw RegionError(fmt::format("{}: there is such a view already", path.string()));
   // The record comes first: a view without one would stay as it is for ever.
-  if (sourced) write_record(name, view.view_id, fields);
+  if (sourced) write_record(name, view);
   try {
     ViewFile::create(
         directory_, name,
-        view_image(view.view_id, region_.generation, random_u64() >> 16, random_u64() >> 16, state),
-        mode, {file.uid, file.gid});
+        view_image(view.view_id, region_.generation, random_u64() >> 16, marker, state), mode,
+        {file.uid, file.gid});
   } catch (const RegionError&) {
     if (sourced) unlink(record_path(name).c_str());
     throw;
   }
   count_++;
-  if (sourced) sourced_.insert_or_assign(name, std::move(view));
-  return describe(name);
+  if (sourced)
+    sourced_.insert_or_assign(name, std::move(view));
+  else
+    forget_sources(name);  // of an earlier view of that name, removed behind our back
+}
+
+void ViewRegistry::forget_sources(const std::string& name) {
+  unlink(record_path(name).c_str());
+  sourced_.erase(name);
 }
 
 Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const FileFields& file) {
   const ViewSnapshot now = current(name);
   const auto before = sourced_.find(name);
-  Sourced view{
-      now.view_id,
-      merged(before != sourced_.end() ? before->second.fields : fields_of(now.state), fields),
-      {},
-      {}};
-  view.sources = make_sources_(view.fields);
+  Sourced view{now.view_id,
+               merged(before != sourced_.end() ? before->second.fields : fields_of(now.state),
+                      fields, now.state),
+               {},
+               {}};
+  // The same machine, not the one that has its number by now.
+  const bool same_machine = before != sourced_.end() && !fields.vm_pid && !fields.vm_fd;
+  view.sources = make_sources_(
+      view.fields,
+      same_machine ? memory_of(remembered_by(before->second.sources), now.state) : Json(nullptr));
   const ViewState state = compose(view.fields, view.sources);
   const mode_t mode = settled_mode(file, &now);
   const ViewFile page = ViewFile::open(directory_, name, region_);
   if (file.mode || file.uid || file.gid) change_file(directory_ / "views" / name, file, mode);
-  if (!view.sources.empty()) {
-    write_record(name, view.view_id, view.fields);
+  const bool sourced = !view.sources.empty();
+  if (sourced) {
+    write_record(name, view);
     sourced_.insert_or_assign(name, std::move(view));
   }
   page.writer().set(state);
+  if (!sourced) forget_sources(name);
   refresh_children_of(name);
   return describe(name);
 }
@@ -256,8 +307,7 @@ Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const 
 void ViewRegistry::remove(const std::string& name) {
   ViewFile::remove(directory_, name);
   count_ -= count_ != 0 ? 1 : 0;
-  unlink(record_path(name).c_str());
-  sourced_.erase(name);
+  forget_sources(name);
   refresh_children_of(name);
 }
 
@@ -267,11 +317,11 @@ fs::path ViewRegistry::record_path(const std::string& name) const {
   return directory_ / "view-sources" / (name + ".json");
 }
 
-void ViewRegistry::write_record(const std::string& name, const Id& view_id,
-                                const ViewFields& fields) const {
-  write_json_file(
-      record_path(name),
-      {{"version", kRecordVersion}, {"view_id", hex(view_id)}, {"made_from", json_of(fields)}});
+void ViewRegistry::write_record(const std::string& name, const Sourced& view) const {
+  write_json_file(record_path(name), {{"version", kRecordVersion},
+                                      {"view_id", hex(view.view_id)},
+                                      {"made_from", json_of(view.fields)},
+                                      {"memory", remembered_by(view.sources)}});
 }
 
 void ViewRegistry::clean_up() {
@@ -315,7 +365,7 @@ void ViewRegistry::load_record(const std::string& name) {
     return;
   }
   ViewFields fields = fields_from(record.value("made_from", Json()));
-  ViewSources sources = make_sources_(fields);
+  ViewSources sources = make_sources_(fields, memory_of(record.value("memory", Json()), now.state));
   sourced_.insert_or_assign(name, Sourced{now.view_id, std::move(fields), std::move(sources), {}});
 }
 

@@ -23,6 +23,8 @@
 
 namespace clockpage::producer {
 
+struct SavedView;
+
 // What one view file says at this moment.
 struct ViewSnapshot {
   Id view_id{};
@@ -50,13 +52,18 @@ class ViewRegistry {
   // region: the mapped directory page, which must outlive this. Throws RegionError if there can be
   // no views in this directory.
   ViewRegistry(std::filesystem::path directory, const clockpage_directory_page& region, Say say,
-               MakeViewSources make_sources = make_view_sources);
+               MakeViewSources make_sources);
 
   // Each throws RegionError, one line, and has then changed nothing. A view is as an answer has it.
   nlohmann::json add(const std::string& name, const ViewFields& fields, const FileFields& file);
   // Changes only what is given.
   nlohmann::json set(const std::string& name, const ViewFields& fields, const FileFields& file);
   void remove(const std::string& name);
+  // The view for its guest on another host: the guest is paused. Spec section 9.4.
+  [[nodiscard]] nlohmann::json save(const std::string& name) const;
+  // Makes it, or changes the one of that name, in one step: {"view":..., "restored":...}.
+  nlohmann::json restore(const std::string& name, const RestoreFields& wish,
+                         const FileFields& file);
   [[nodiscard]] nlohmann::json show(const std::string& name) const;
   // All, by name.
   [[nodiscard]] nlohmann::json list() const;
@@ -83,7 +90,12 @@ class ViewRegistry {
   void clean_up();
   void load_records();
   void load_record(const std::string& name);
-  void write_record(const std::string& name, const Id& view_id, const ViewFields& fields) const;
+  void write_record(const std::string& name, const Sourced& view) const;
+  void forget_sources(const std::string& name);
+  void restore_into(const std::string& name, Sourced view, const ViewState& state,
+                    const SavedView& saved, const FileFields& file);
+  void make_file(const std::string& name, Sourced view, const ViewState& state,
+                 std::uint64_t marker, const FileFields& file);
   void refresh(const std::string& name, Sourced& view);
   void refresh_after_parents(const std::string& name, std::set<std::string>& done);
   void refresh_children_of(const std::string& name);

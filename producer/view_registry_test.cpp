@@ -75,7 +75,7 @@ class ViewRegistryTest : public testing::Test {
   }
   ViewRegistry make() {
     return {directory_.path(), region(), [this](const std::string& line) { said_.push_back(line); },
-            [this](const ViewFields& fields) {
+            [this](const ViewFields& fields, const Json& /*memory*/) {
               ViewSources sources;
               if (fields.vm_pid) sources.push_back(std::make_unique<FakeSource>(vm_));
               if (fields.parent) sources.push_back(std::make_unique<FakeChild>(*fields.parent));

@@ -144,6 +144,36 @@ bool take_view_field(ViewFields& to, const std::string& key, const Json& value) 
   return true;
 }
 
+// What of that a restored view may be told: all else is the saved view's.
+bool is_relation(const std::string& key) {
+  return key == "counter_offset" || key == "counter_ratio" || key == "counter_frac_bits" ||
+         key == "vm_pid" || key == "vm_fd";
+}
+
+bool counts_downtime(const std::string& key, const Json& value) {
+  const std::string how = text(key, value);
+  if (how != "count" && how != "hide")
+    refuse(fmt::format("{} is {}: must be count or hide", key, value_text(value)));
+  return how == "count";
+}
+
+bool take_restore_field(RestoreFields& to, const std::string& key, const Json& value) {
+  if (is_relation(key)) return take_view_field(to.relation, key, value);
+  if (key == "saved") {
+    if (!value.is_object()) refuse("saved: must be an object, what view.save has answered");
+    to.saved = value;
+  } else if (key == "downtime") {
+    to.count_downtime = counts_downtime(key, value);
+  } else if (key == "accept_smear") {
+    to.accept_smear = truth(key, value);
+  } else if (key == "guest_khz") {
+    to.guest_khz = integer<std::uint32_t>(key, value, 1'000, 1'000'000'000);
+  } else {
+    return false;
+  }
+  return true;
+}
+
 // Of uid and gid: the highest one means "none" to chown(2).
 constexpr std::uint32_t kMostId = std::numeric_limits<std::uint32_t>::max() - 1;
 
@@ -169,11 +199,13 @@ struct Command {
   const char* name;
   bool names_a_view;
   bool has_fields;
+  bool restores = false;
 };
-constexpr std::array kCommands = {Command{"view.add", true, true}, Command{"view.set", true, true},
-                                  Command{"view.remove", true, false},
-                                  Command{"view.list", false, false},
-                                  Command{"view.show", true, false}};
+constexpr std::array kCommands = {
+    Command{"view.add", true, true},           Command{"view.set", true, true},
+    Command{"view.remove", true, false},       Command{"view.list", false, false},
+    Command{"view.show", true, false},         Command{"view.save", true, false},
+    Command{"view.restore", true, false, true}};
 
 const Command& command_of(const Json& request) {
   const auto found = request.find("command");
@@ -230,11 +262,16 @@ ViewRequest parse_request(std::string_view line) {
     }
     if (command.has_fields && (key == "realtime_offset_ns" || key == "tai_offset_ns"))
       refuse_leaping_clock(key);
-    const bool known = command.has_fields && (take_view_field(request.view, key, value) ||
-                                              take_file_field(request.file, key, value));
+    const bool known =
+        (command.has_fields && take_view_field(request.view, key, value)) ||
+        (command.restores && take_restore_field(request.restore, key, value)) ||
+        ((command.has_fields || command.restores) && take_file_field(request.file, key, value));
     if (!known) refuse_key(request.command, key);
   }
   if (command.names_a_view && json.find("name") == json.end()) refuse("name: is missing");
+  if (command.restores)
+    for (const char* key : {"saved", "downtime"})
+      if (json.find(key) == json.end()) refuse(fmt::format("{}: is missing", key));
   return request;
 }
 

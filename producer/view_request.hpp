@@ -45,11 +45,21 @@ struct FileFields {
   std::optional<gid_t> gid;
 };
 
+// How a saved view is to be restored.
+struct RestoreFields {
+  nlohmann::json saved;  // an object, not looked at yet
+  bool count_downtime = true;
+  bool accept_smear = false;
+  std::optional<std::uint32_t> guest_khz;
+  ViewFields relation;  // counter_* and vm_* alone
+};
+
 struct ViewRequest {
   std::string command;  // "view.add" and so on: one that exists
   std::string name;     // of a view; empty for view.list
   ViewFields view;
   FileFields file;
+  RestoreFields restore;  // of view.restore
 };
 
 // The longest request, its newline included.

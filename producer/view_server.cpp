@@ -99,7 +99,10 @@ int serve(const Options& options) {
   const auto lock = take_lock(options);
   const OpenRegion region = open_region(options);
   const auto tell = [&](const std::string& line) { say(options, "{}", line); };
-  ViewRegistry views(options.directory, *clockpage_directory_of(region.get()), tell);
+  const auto make_sources = [&](const ViewFields& fields, const nlohmann::json& memory) {
+    return make_view_sources(fields, memory, options.kvm_debugfs);
+  };
+  ViewRegistry views(options.directory, *clockpage_directory_of(region.get()), tell, make_sources);
   const ControlServer server(context,
                              std::filesystem::path(options.directory) / CLOCKPAGE_CONTROL_SOCKET,
                              {geteuid(), options.control_group},

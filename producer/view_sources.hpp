@@ -2,6 +2,7 @@
 // What a view is made from where that is more than numbers given by hand.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -25,13 +26,19 @@ class ViewSource {
   virtual void apply(ViewState& state, const ViewRegistry& views) = 0;
   // {"kind": "...", ...} for answers.
   [[nodiscard]] virtual nlohmann::json json() const = 0;
+  // An object of what it has to know again after a restart, beside the fields; its keys are its
+  // own.
+  [[nodiscard]] virtual nlohmann::json memory() const { return nlohmann::json::object(); }
 };
 
 using ViewSources = std::vector<std::unique_ptr<ViewSource>>;
-using MakeViewSources = std::function<ViewSources(const ViewFields&)>;
+// With what its sources remember, if it was made before: their memory(), all in one, and "relation"
+// (offset, ratio, frac_bits): what the view says, unless it is withdrawn. Else null.
+using MakeViewSources = std::function<ViewSources(const ViewFields&, const nlohmann::json& memory)>;
 
 // In the order in which they apply; none: numbers alone. Throws RegionError if the fields
-// contradict each other.
-ViewSources make_view_sources(const ViewFields& fields);
+// contradict each other, or name what does not exist. `kvm_debugfs`: where KVM's debugfs files are.
+ViewSources make_view_sources(const ViewFields& fields, const nlohmann::json& memory,
+                              const std::filesystem::path& kvm_debugfs);
 
 }  // namespace clockpage::producer

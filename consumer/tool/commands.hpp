@@ -37,6 +37,8 @@ void add_check_history_command(CLI::App& app, Run& run);
 void add_convert_command(CLI::App& app, Run& run);
 void add_plot_command(CLI::App& app, Run& run);
 void add_view_command(CLI::App& app, Run& run);
+/// `view save` and `view restore`.
+void add_view_migration_commands(CLI::App& view, Run& run);
 /// rest: what follows `--` on the command line, the command to run; not CLI11's to interpret.
 void add_run_command(CLI::App& app, Run& run, std::vector<std::string> rest);
 

@@ -248,6 +248,7 @@ void add_view_command(CLI::App& app, Run& run) {
     add_name(add_subcommand(*view, run, name, help, options), options);
   }
   add_subcommand(*view, run, "list", "Say what views there are", std::make_shared<ViewOptions>());
+  add_view_migration_commands(*view, run);
 }
 
 }  // namespace clockpage::tool

@@ -37,6 +37,7 @@ VIEW = "-DCHANGES=2 -DMOVES=0 -DLAST=1"
 VIEW_3 = "-DCHANGES=3 -DMOVES=0 -DLAST=1 -DREADS=1 -DDEATHS=0"
 VIEW_DATA = "-DCHANGES=1 -DMOVES=2 -DDEATHS=0 -DLAST=1"
 NESTED = "-DNEST=1 -DCHANGES=2 -DRECOMPOSED=1 -DMOVES=0 -DLAST=0 -DDEATHS=0 -DREADS=1"
+NESTED_TWICE = "-DNEST=2 -DCHANGES=1 -DRECOMPOSED=1 -DMOVES=0 -DLAST=0 -DDEATHS=0 -DREADS=1"
 NOT_IN = {"one": {"P_agreement", "P_order", "P_pages"},
           "two": {"P_published", "P_overdue", "P_adoption", "P_pages"},
           "pages": {"P_agreement", "P_order"},
@@ -51,9 +52,11 @@ SHORT = (("one", "one", f"{ONE} -DLAST=8", 2000),
          ("view", "view", VIEW, 2000),
          ("view, 3 changes", "view", VIEW_3, 2000),
          ("view, data page moves", "view", VIEW_DATA, 2000),
-         ("nested", "nested", NESTED, 2000))
+         ("nested", "nested", NESTED, 2000),
+         ("nested twice", "nested", NESTED_TWICE, 2000))
 WIDER = f"{ONE} -DLAST=10 -DAHEAD=2 -DMARGIN=2 -DLEAD=3"
 SIX_SLOTS = f"{ONE} -DLAST=13 -DRING=6 -DPASSES=2 -DDEATHS=0 -DONLY_CAPTURED -DNO_OVERDUE"
+FOUR_SLOTS = "-DCHANGES=4 -DMOVES=0 -DLAST=0 -DREADS=1 -DDEATHS=0 -DRING=4 -DPASSES=1 -DONLY_NOW"
 LONG = SHORT + (
     ("one, longer", "one", f"{ONE} -DLAST=10 -DPASSES=4", 8000),
     ("one, two deaths", "one", f"{ONE} -DLAST=8 -DDEATHS=2", 8000),
@@ -65,9 +68,8 @@ LONG = SHORT + (
     ("pages, longer", "pages", f"{PAGES} -DLAST=8 -DDEATHS=2", 8000),
     ("view, two deaths", "view", "-DCHANGES=2 -DMOVES=0 -DLAST=2 -DDEATHS=2", 8000),
     ("view, 3 passes", "view", "-DCHANGES=3 -DMOVES=1 -DLAST=1 -DREADS=1 -DPASSES=3", 8000),
-    ("view, 4 slots", "view", "-DCHANGES=5 -DMOVES=0 -DLAST=0 -DREADS=1 -DDEATHS=0 -DRING=4 -DPASSES=1", 8000),
+    ("view, 4 slots", "view", FOUR_SLOTS, 8000),
     ("nested, longer", "nested", "-DNEST=1 -DCHANGES=2 -DRECOMPOSED=2 -DMOVES=0 -DLAST=1 -DDEATHS=0 -DONLY_NOW", 8000),
-    ("nested twice", "nested", "-DNEST=2 -DCHANGES=1 -DRECOMPOSED=1 -DMOVES=0 -DLAST=0 -DDEATHS=0 -DREADS=1", 8000),
 )
 
 # What must happen, where it does not in "one".
@@ -78,7 +80,8 @@ PLACES = {"V_out_of_range": f"{ONE} -DLAST=5 -DONLY_CAPTURED -DNO_OVERDUE", "V_p
 
 # The same for constants of their own: other sizes must not mean that nothing happens.
 LONG_PLACES = (("V_torn_discarded", WIDER), ("V_leased_meets_late", WIDER), ("V_contradicted", WIDER),
-               ("V_torn_discarded", SIX_SLOTS), ("V_walk", SIX_SLOTS))
+               ("V_torn_discarded", SIX_SLOTS), ("V_walk", SIX_SLOTS), ("V_recomposed", NESTED_TWICE),
+               ("V_view_torn", FOUR_SLOTS))
 
 # mutant, the property that it must break (all others are not looked at), constants
 ONE_8 = SHORT[0][2]
@@ -138,6 +141,7 @@ MUTANTS = (
     ("BAD_VIEW_PARENT_UNCHECKED", "P_view_counter", NESTED + " -DONLY_NOW"),
     ("BAD_VIEW_PARENT_UNCHECKED", "P_view_parent", NESTED),
     ("BAD_VIEW_PARENT_BEFORE_COUNTER", "P_view_counter", NESTED + " -DONLY_NOW"),
+    ("BAD_VIEW_GRANDPARENT_UNCHECKED", "P_view_counter", NESTED_TWICE + " -DONLY_NOW"),
     ("BAD_VIEW_COMPOSED_TORN", "P_view_counter", NESTED + " -DONLY_NOW"),
     ("BAD_VIEW_CHILD_KEEPS_MARK", "P_view_captured", NESTED),
 )

@@ -66,7 +66,7 @@
 #endif
 hidden byte P_view_whole = (IGNORE >> 0) & 1;     /* G21: whatever a writer does and wherever it dies, the slot that the index names is one that was published, whole */
 hidden byte P_view_one = (IGNORE >> 1) & 1;       /* G21: the words that a time is made of are those of one published slot, and the line is its host's */
-hidden byte P_view_counter = (IGNORE >> 2) & 1;   /* G21: "now" is computed under the relation under which its counter value was read */
+hidden byte P_view_counter = (IGNORE >> 2) & 1;   /* G21 G24: "now" is computed under the relation under which its counter value was read */
 hidden byte P_view_next = (IGNORE >> 3) & 1;      /* G21: a reading that begins after a view was replaced gives no time of that one */
 hidden byte P_view_captured = (IGNORE >> 4) & 1;  /* G22: a captured counter value gives a time only under the relation, and on the host, that it was read under */
 hidden byte P_view_monotonic = (IGNORE >> 5) & 1; /* G23: MONOTONIC of two readings after each other does not go back, whatever was changed and wherever the guest was moved between them */
@@ -490,7 +490,7 @@ loads:
 	/* [5.4.1 ancestors]: after the counter */
 	atomic { RUNS -> PARENTS_CHECK };
 #if NEST > 1
-	atomic { RUNS -> same_parents = same_parents && index[host] == grand };
+	atomic { RUNS -> GRANDPARENTS_CHECK };
 #endif
 #else
 	same_parents = true;

@@ -136,6 +136,13 @@
 #define PARENTS_CHECK same_parents = (index[PARENT(OWN)] == parent)
 #endif
 
+/* Nor is the parent's parent. */
+#ifdef BAD_VIEW_GRANDPARENT_UNCHECKED
+#define GRANDPARENTS_CHECK skip
+#else
+#define GRANDPARENTS_CHECK same_parents = same_parents && index[host] == grand
+#endif
+
 #ifdef BAD_VIEW_RETRY_FOREVER
 #define GIVES_UP false
 #else

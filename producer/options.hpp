@@ -23,8 +23,8 @@ struct Options {
   std::string realtime_priority = "auto";  // auto, none, or 1 to 99
   bool control = true;                     // serve views, over the socket DIR/control
   std::string kvm_debugfs = "/sys/kernel/debug/kvm";
-  std::optional<gid_t> control_group;      // whose members may control them
-  double for_seconds = 0;                  // 0: until a signal
+  std::optional<gid_t> control_group;  // whose members may control them
+  double for_seconds = 0;              // 0: until a signal
   bool quiet = false;
   std::uint64_t sim_seed = 1;
   std::uint64_t sim_max_frequency_ppb = 500'000;

@@ -200,6 +200,11 @@ class ViewMigrationTest(unittest.TestCase):
         self.assertEqual(answer["view"]["source"], {"kind": "given"})
         machine.set_offset(-1)
         self.assertEqual(b.show("vm")["source"], {"kind": "given"})
+        # The VMM sets what it was told to, and only then has it followed: no disruption.
+        machine.set_offset(answer["restored"]["counter_offset"])
+        followed = b.view("set", "vm", "--vm-pid", str(machine.pid))["view"]
+        self.assertEqual(followed["source"]["kind"], "kvm")
+        self.assertEqual({**followed, "source": {"kind": "given"}}, answer["view"])
 
 
 if __name__ == "__main__":

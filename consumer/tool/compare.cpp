@@ -18,6 +18,8 @@
 #include "page.hpp"
 #include "run_control.hpp"
 #include "statistics.hpp"
+#include "view_options.hpp"
+#include "view_state.hpp"
 
 namespace clockpage::tool {
 namespace {
@@ -29,6 +31,7 @@ struct CompareOptions {
   std::optional<double> for_seconds = 10.0;
   std::optional<int> clock = CLOCKPAGE_REALTIME;
   bool bracket = false;
+  ViewOptions view;
   double interval_us = 100;
   std::optional<uint64_t> max_median_ns;
   std::optional<uint64_t> max_p999_ns;
@@ -63,7 +66,7 @@ class Comparer {
       return;
     }
     clockpage_time time = {};
-    const int error = clockpage_at_bounds(&page_.unscaled(), clock_, kernel->counter, &time);
+    const int error = page_.at_bounds(clock_, kernel->counter, time);
     if (error) {
       (error == CLOCKPAGE_E_BUSY ? result_.busy : result_.errors)++;
       if (error != CLOCKPAGE_E_BUSY) result_.last_error = error;
@@ -136,7 +139,9 @@ void print_text(const CompareOptions& options, const Page& page, const KernelSid
   const clockpage_diagnostics words = page.diagnostics();
   fmt::print("page - kernel, {}, {} samples in {:.1f} s\n", clock_name(*options.clock),
              difference.count(), result.seconds);
-  fmt::print("kernel side   {} ({})\n", kernel.name(), kernel.detail());
+  fmt::print("kernel side   {} ({}){}\n", kernel.name(), kernel.detail(),
+             page.has_view() ? ", of this time namespace" : "");
+  if (page.has_view()) fmt::print("view          {}\n", page.view_file());
   fmt::print("page's side   source {}, period {}, lead {}\n", page.source(),
              duration_text(static_cast<int64_t>(words.period_ns)),
              duration_text(static_cast<int64_t>(words.lead_ns)));
@@ -197,6 +202,7 @@ Json json_of(const CompareOptions& options, const Page& page, const KernelSide& 
   json["leap_lag_ns"] = result.leap_lag_ns;
   json["seconds"] = result.seconds;
   json["file"] = page.file();
+  if (page.has_view()) json["view"] = json_of_view(page);
   return json;
 }
 
@@ -208,9 +214,11 @@ void require_within(const Page& page, const char* what, uint64_t value,
 }
 
 int run_compare(const CompareOptions& options) {
-  const Page page = Page::open(options.common.directory);
+  // A view has the clocks of where it is used, a page the host's.
+  const Page page = Page::open(options.common.directory, options.view, false, true);
   page.require_kernel_source("there is nothing to compare it with");
-  const KernelSide kernel = KernelSide::choose(options.bracket);
+  const KernelSide kernel = KernelSide::choose(
+      options.bracket, page.has_view() ? KernelSide::Whose::kOwn : KernelSide::Whose::kHosts);
   catch_stop_signals();
   const auto result = compare(options, page, kernel);
   if (!result->difference.count())
@@ -236,6 +244,7 @@ void add_compare_command(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand(
       "compare", "Compare the page with the kernel's clock at the same counter value");
   add_common_options(*command, options->common);
+  add_view_options(*command, options->view);
   add_for_option(*command, options->for_seconds, "Length of the run [10]");
   add_clock_option(*command, options->clock, "realtime [default], monotonic, raw, boottime or tai");
   command

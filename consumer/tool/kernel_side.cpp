@@ -4,6 +4,8 @@
 #include <clockpage/counter.h>
 #include <time.h>
 
+#include "exit_code.hpp"
+
 namespace clockpage::tool {
 namespace {
 
@@ -12,10 +14,11 @@ constexpr int kBrackets = 8;
 
 }  // namespace
 
-KernelSide KernelSide::choose(bool force_bracket) {
+KernelSide KernelSide::choose(bool force_bracket, Whose whose) {
   KernelSide side;
   if (force_bracket) {
     side.detail_ = "asked for";
+    side.choose_offsets(whose);
     return side;
   }
   auto proof = KernelClock::prove();
@@ -25,11 +28,30 @@ KernelSide KernelSide::choose(bool force_bracket) {
     side.exact_ = std::get<KernelClock>(proof);
     side.detail_ = side.exact_->layout_name();
   }
+  side.choose_offsets(whose);
   return side;
 }
 
+// The mapping's clocks are the host's, clock_gettime's the time namespace's.
+void KernelSide::choose_offsets(Whose whose) {
+  if (exact_) {
+    if (whose == Whose::kOwn)
+      added_ = {exact_->offset_ns(CLOCK_MONOTONIC), exact_->offset_ns(CLOCK_BOOTTIME)};
+    return;
+  }
+  if (whose == Whose::kOwn) return;
+  const auto own = own_timens_offsets();
+  if (const auto* unknown = std::get_if<TimensRefusal>(&own)) throw Failure("", unknown->text);
+  const auto& offsets = std::get<TimensOffsets>(own);
+  added_ = {-offsets.monotonic_ns, -offsets.boottime_ns};
+}
+
 std::optional<KernelSample> KernelSide::sample(int clock) const {
-  return exact_ ? sample_exact(clock) : sample_bracket(clock);
+  auto sample = exact_ ? sample_exact(clock) : sample_bracket(clock);
+  if (!sample) return sample;
+  if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_RAW) sample->ns += added_.monotonic_ns;
+  if (clock == CLOCK_BOOTTIME) sample->ns += added_.boottime_ns;
+  return sample;
 }
 
 std::optional<KernelSample> KernelSide::sample_exact(int clock) const {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernel_clock.hpp"
+#include "timens_offsets.hpp"
 
 namespace clockpage::tool {
 
@@ -20,24 +21,29 @@ struct KernelSample {
 /// the kernel's own mapping ("vvar"), or else between two counter readings ("bracket").
 class KernelSide {
  public:
-  /// Proves the mapping, unless force_bracket. Takes tens of ms.
-  static KernelSide choose(bool force_bracket);
+  enum class Whose { kHosts, kOwn };  ///< of the host, or of the time namespace we are in
+
+  /// Proves the mapping, unless force_bracket. Takes tens of ms. Throws Failure where the time
+  /// namespace's offsets are needed and cannot be told.
+  static KernelSide choose(bool force_bracket, Whose whose = Whose::kHosts);
 
   std::string name() const { return exact_ ? "vvar" : "bracket"; }
   /// The layout of the kernel's data, or why it is not used.
   const std::string& detail() const { return detail_; }
   bool exact() const { return exact_.has_value(); }
 
-  /// A fresh counter value, and the kernel's `clock` (a clockid_t; the host's, in a time namespace
-  /// too where that is known) at it. nullopt: not this time, try again.
+  /// A fresh counter value, and the kernel's `clock` (a clockid_t), as asked for, at it. nullopt:
+  /// not this time, try again.
   std::optional<KernelSample> sample(int clock) const;
 
  private:
   std::optional<KernelSample> sample_exact(int clock) const;
   static std::optional<KernelSample> sample_bracket(int clock);
+  void choose_offsets(Whose whose);
 
   std::optional<KernelClock> exact_;
   std::string detail_;
+  TimensOffsets added_;  // to what is read
 };
 
 }  // namespace clockpage::tool

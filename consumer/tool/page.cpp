@@ -7,7 +7,11 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <utility>
+#include <vector>
 
 #include "bus_error.hpp"
 #include "exit_code.hpp"
@@ -47,6 +51,34 @@ clockpage_reader reader_of(const clockpage_region* region, uint8_t format, bool 
 
 Page Page::open(const std::string& directory, bool smeared) {
   clockpage_open_options options = {};
+  options.flags = CLOCKPAGE_OPEN_HOST_CLOCKS;
+  return open(options, directory, smeared);
+}
+
+Page Page::open(const std::string& directory, const ViewOptions& view, bool smeared,
+                bool host_clocks) {
+  if (!names_view(view) && host_clocks) return open(directory, smeared);
+  clockpage_open_options options = {};
+  options.flags = CLOCKPAGE_OPEN_VIEW;
+  std::string path;
+  std::vector<std::string> parents;
+  if (!view.view.empty()) {
+    path = view_path(directory, view.view);
+    options.view = path.c_str();
+    if (view.parents.size() > std::size(options.parents))
+      throw Failure(path, fmt::format("--view-parent is given {} times, more than {}",
+                                      view.parents.size(), std::size(options.parents)));
+    for (const std::string& parent : view.parents) parents.push_back(view_path(directory, parent));
+    for (size_t i = 0; i < parents.size(); i++) options.parents[i] = parents[i].c_str();
+  } else if (names_view(view)) {
+    path = secure_getenv(CLOCKPAGE_VIEW_VARIABLE);
+  }
+  Page page = open(options, directory, smeared);
+  page.view_file_ = path;
+  return page;
+}
+
+Page Page::open(clockpage_open_options options, const std::string& directory, bool smeared) {
   options.size = sizeof options;
   options.directory = directory.c_str();
   clockpage_open_error error = {};
@@ -59,16 +91,38 @@ Page Page::open(const std::string& directory, bool smeared) {
   page.file_ = directory + "/" CLOCKPAGE_REGION_FILE;
   page.sealed_ = clockpage_is_sealed(region) != 0;
   page.directory_ = clockpage_directory_of(region);
+  page.view_ = clockpage_view_reader_of(region);
   page.smeared_ = smeared;
   unsigned i = 0;
   for (const uint8_t format :
        {uint8_t{CLOCKPAGE_FORMAT_UNSCALED}, uint8_t{CLOCKPAGE_FORMAT_SCALED}})
     for (const bool is_smeared : {false, true})
       page.readers_[i++] = reader_of(region, format, is_smeared, page.file_);
+  if (page.view_) page.smeared_ = page.is_smeared(*page.view_->data.page);
   page.scale_ratio_ = CLOCKPAGE_LOAD(page.scaled().page->scale_ratio);
   page.scale_frac_bits_ = CLOCKPAGE_LOAD(page.scaled().page->scale_frac_bits);
   page.frequency_hz_ = CLOCKPAGE_LOAD(page.unscaled().page->counter_frequency_hz);
   return page;
+}
+
+int Page::current_view(clockpage_view_reader& reader) const {
+  reader = *view_;
+  return clockpage_view_reader_is_current(&reader) ? CLOCKPAGE_OK
+                                                   : clockpage_view_reader_refresh(&reader);
+}
+
+int Page::at_bounds(int clock, uint64_t counter, clockpage_time& time) const {
+  if (!view_) return clockpage_at_bounds(&unscaled(), clock, counter, &time);
+  clockpage_view_reader view;
+  if (const int error = current_view(view)) return error;
+  // As hardware does it: spec section 3.7.
+  const uint64_t guest =
+      clockpage_scale_counter(counter, view.ratio, static_cast<uint8_t>(view.frac_bits)) +
+      view.counter_offset;
+  clockpage_view_time through = {};
+  const int error = clockpage_view_at_bounds(&view, clock, guest, view.disruption_marker, &through);
+  if (!error) time = through.time;
+  return error;
 }
 
 int64_t Page::ticks_to_ns(int64_t ticks) const {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "smear.hpp"
+#include "view_options.hpp"
 
 namespace clockpage::tool {
 
@@ -23,12 +24,17 @@ struct NewestSegment {
 };
 
 /// The region of one directory, mapped read-only: what every subcommand begins with. The time is
-/// read through the unsmeared pages, or the smeared ones. Constant once open: threads may share it.
+/// read through the unsmeared pages, or the smeared ones, or through a view. Constant once open:
+/// threads may share it.
 class Page {
  public:
-  /// Throws Failure with the library's line. From here on the process explains a file that is
-  /// truncated while it is mapped, and exits 1.
+  /// The host's clocks, whatever the environment says. Throws Failure with the library's line. From
+  /// here on the process explains a file that is truncated while it is mapped, and exits 1.
   static Page open(const std::string& directory, bool smeared = false);
+  /// Through the view that the options or the environment name; `smeared` is for where they name
+  /// none. A time namespace with offsets is refused then, unless host_clocks.
+  static Page open(const std::string& directory, const ViewOptions& view, bool smeared,
+                   bool host_clocks);
 
   const std::string& file() const { return file_; }
   /// Nobody can truncate it under us.
@@ -60,6 +66,19 @@ class Page {
   NewestSegment newest(bool smeared) const;
   /// The producer's words about itself; not consistent with each other.
   clockpage_diagnostics diagnostics() const;
+  /// The view; without one, what says "view" below must not be asked for.
+  bool has_view() const { return view_ != nullptr; }
+  const std::string& view_file() const { return view_file_; }
+  /// Fills `reader` for the view as it is now. Returns 0 or CLOCKPAGE_E_*.
+  int current_view(clockpage_view_reader& reader) const;
+  bool is_smeared(const clockpage_data_page& page) const {
+    return &page == this->reader(CLOCKPAGE_FORMAT_UNSCALED, true).page ||
+           &page == this->reader(CLOCKPAGE_FORMAT_SCALED, true).page;
+  }
+  /// The time when the host's counter was `counter`: as clockpage_at_bounds, through the view where
+  /// there is one, by what its guest's counter was then.
+  int at_bounds(int clock, uint64_t counter, clockpage_time& time) const;
+
   /// Name of the time source, without padding; whatever is no printable ASCII becomes '?'.
   std::string source() const;
   /// Throws Failure unless the source is the kernel's clock.
@@ -67,12 +86,15 @@ class Page {
 
  private:
   Page() = default;
+  static Page open(clockpage_open_options options, const std::string& directory, bool smeared);
 
   struct Close {
     void operator()(clockpage_region* region) const { clockpage_close(region); }
   };
   std::unique_ptr<clockpage_region, Close> region_;
   std::string file_;
+  std::string view_file_;
+  const clockpage_view_reader* view_ = nullptr;
   bool sealed_ = false;
   const clockpage_directory_page* directory_ = nullptr;
   bool smeared_ = false;

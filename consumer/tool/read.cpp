@@ -11,6 +11,8 @@
 #include "exit_code.hpp"
 #include "format.hpp"
 #include "page.hpp"
+#include "view_options.hpp"
+#include "view_state.hpp"
 
 namespace clockpage::tool {
 namespace {
@@ -20,6 +22,7 @@ struct ReadOptions {
   std::optional<int> clock;
   bool require_sync = false;
   bool smeared = false;
+  ViewOptions view;
 };
 
 struct Reading {
@@ -39,8 +42,9 @@ std::vector<Reading> read_clocks(const Page& page, std::optional<int> only) {
       if (only && clock != *only) continue;
       Reading reading;
       reading.clock = clock;
-      reading.error = clockpage_at_bounds(&page.unscaled(), clock, counter, &reading.time);
-      again |= reading.error == CLOCKPAGE_E_BUSY || reading.error == CLOCKPAGE_E_DISCONTINUITY;
+      reading.error = page.at_bounds(clock, counter, reading.time);
+      again |= reading.error == CLOCKPAGE_E_BUSY || reading.error == CLOCKPAGE_E_DISCONTINUITY ||
+               reading.error == CLOCKPAGE_E_DISRUPTED;
       readings.push_back(reading);
     }
     if (!again) break;
@@ -104,11 +108,12 @@ nlohmann::ordered_json json_of(const Reading& reading) {
 }
 
 int run_read(const ReadOptions& options) {
-  const Page page = Page::open(options.common.directory, options.smeared);
+  const Page page = Page::open(options.common.directory, options.view, options.smeared, false);
   const std::vector<Reading> readings = read_clocks(page, options.clock);
   if (options.common.json) {
     nlohmann::ordered_json json;
     json["file"] = page.file();
+    if (page.has_view()) json["view"] = json_of_view(page);
     json["smear"] = smear_text(page.smear());
     for (const Reading& reading : readings)
       json["clocks"][std::string(clock_name(reading.clock))] = json_of(reading);
@@ -121,7 +126,7 @@ int run_read(const ReadOptions& options) {
       throw Failure(page.file(), clockpage_strerror(reading.error));
   if (!options.require_sync) return kOk;
   clockpage_time time = {};
-  if (int error = clockpage_now_bounds(&page.unscaled(), CLOCKPAGE_REALTIME, &time); error)
+  if (int error = page.at_bounds(CLOCKPAGE_REALTIME, clockpage_counter_ordered(), time); error)
     throw Failure(page.file(), clockpage_strerror(error));
   return require_synchronised(page, time.status, time.reason, time.flags & CLOCKPAGE_TIME_OVERDUE);
 }
@@ -136,7 +141,13 @@ void add_read_command(CLI::App& app, Run& run) {
                    "Only this clock: realtime, tai, monotonic, raw or boottime");
   command->add_flag("--smeared", options->smeared, "Read the smeared page");
   command->add_flag("--require-sync", options->require_sync, "Exit 3 unless synchronised");
-  command->callback([&run, options] { run = [options] { return run_read(*options); }; });
+  add_view_options(*command, options->view);
+  command->callback([&run, options] {
+    if (options->smeared && names_view(options->view))
+      throw CLI::ValidationError("--smeared",
+                                 "the view (--view, $CLOCKPAGE_VIEW) says which page is read");
+    run = [options] { return run_read(*options); };
+  });
 }
 
 }  // namespace clockpage::tool

@@ -13,6 +13,8 @@
 #include "format.hpp"
 #include "leap_state.hpp"
 #include "page.hpp"
+#include "view_options.hpp"
+#include "view_state.hpp"
 
 namespace clockpage::tool {
 namespace {
@@ -22,6 +24,7 @@ using Json = nlohmann::ordered_json;
 struct StatusOptions {
   CommonOptions common;
   bool require_sync = false;
+  ViewOptions view;
 };
 
 enum class Producer { kEnded, kAlive, kGone };
@@ -57,11 +60,9 @@ State state_of(const Page& page) {
   state.diagnostics = state.leap.diagnostics;
   state.producer = producer_of(state.diagnostics.producer_pid);
   // At the very counter value the lease was judged by, so that the two agree.
-  state.error = clockpage_at_bounds(&page.unscaled(), CLOCKPAGE_REALTIME, state.newest.counter,
-                                    &state.realtime);
+  state.error = page.at_bounds(CLOCKPAGE_REALTIME, state.newest.counter, state.realtime);
   if (!state.error)
-    state.error = clockpage_at_bounds(&page.unscaled(), CLOCKPAGE_MONOTONIC, state.newest.counter,
-                                      &state.monotonic);
+    state.error = page.at_bounds(CLOCKPAGE_MONOTONIC, state.newest.counter, state.monotonic);
   return state;
 }
 
@@ -171,6 +172,7 @@ Json json_of(const Page& page, const State& state) {
   Json json;
   json["file"] = page.file();
   json["sealed"] = page.sealed();
+  if (page.has_view()) json["view"] = json_of_view(page);
   json["status"] = status_name(state.status());
   json["reason"] = reason_name(segment.reason);
   json["why"] = why(state);
@@ -199,12 +201,13 @@ Json json_of(const Page& page, const State& state) {
 }
 
 int run_status(const StatusOptions& options) {
-  const Page page = Page::open(options.common.directory);
+  const Page page = Page::open(options.common.directory, options.view, false, true);
   const State state = state_of(page);
   if (options.common.json) {
     fmt::print("{}\n", json_of(page, state).dump(2));
   } else {
     print_state(page, state);
+    print_view(page);
     print_region(page);
   }
   if (!options.require_sync) return kOk;
@@ -224,6 +227,7 @@ void add_status_command(CLI::App& app, Run& run) {
                          "could, but for --require-sync");
   add_common_options(*command, options->common);
   command->add_flag("--require-sync", options->require_sync, "Exit 3 unless synchronised");
+  add_view_options(*command, options->view);
   command->callback([&run, options] { run = [options] { return run_status(*options); }; });
 }
 

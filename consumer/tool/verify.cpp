@@ -220,6 +220,7 @@ Outcome Verification::collect(const clockpage_diagnostics& before, double second
 }
 
 int run_verify(const VerifyOptions& options) {
+  say_host_clocks();
   const Page page = Page::open(options.common.directory, options.smeared);
   catch_stop_signals();
   Verification verification(options, page);

@@ -235,6 +235,7 @@ void judge(const Page& page, const Tally& tally) {
 }
 
 int run_watch(const WatchOptions& options) {
+  say_host_clocks();
   const Page page = Page::open(options.common.directory);
   const KernelSide kernel = KernelSide::choose(false);
   const bool simulated = page.source() == "sim";

@@ -18,6 +18,7 @@
 #include <clockpage/clocks.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -36,15 +37,38 @@ namespace clockpage
 // As clockpage_open_options; an empty string is a NULL there.
 struct open_options {
 	std::string directory{};
-	std::string view{};
+	std::string view{}; // of region: only one that is the page itself (else errc::view); see
+			    // view.hpp
+	std::array<std::string, CLOCKPAGE_VIEW_MAX_ANCESTORS> parents{};
 	std::uint8_t format = CLOCKPAGE_FORMAT_UNSCALED;
-	bool smeared = false; // the smeared page: read smeared_clock, not realtime_clock
-	bool guest = false;   // CLOCKPAGE_OPEN_GUEST
-	bool sealed = false;  // CLOCKPAGE_OPEN_SEALED
+	bool smeared = false;     // the smeared page: read smeared_clock, not realtime_clock
+	bool guest = false;       // CLOCKPAGE_OPEN_GUEST
+	bool sealed = false;      // CLOCKPAGE_OPEN_SEALED
+	bool host_clocks = false; // CLOCKPAGE_OPEN_HOST_CLOCKS
 };
 
 namespace detail
 {
+// Points into `options`.
+inline clockpage_open_options c_form(const open_options &options) noexcept
+{
+	const auto c_string = [](const std::string &text) {
+		return text.empty() ? nullptr : text.c_str();
+	};
+	clockpage_open_options c_options{};
+	c_options.size = sizeof(c_options);
+	c_options.directory = c_string(options.directory);
+	c_options.view = c_string(options.view);
+	c_options.flags = (options.guest ? CLOCKPAGE_OPEN_GUEST : 0u) |
+			  (options.sealed ? CLOCKPAGE_OPEN_SEALED : 0u) |
+			  (options.host_clocks ? CLOCKPAGE_OPEN_HOST_CLOCKS : 0u);
+	c_options.format = options.format;
+	c_options.smear = options.smeared ? 1 : 0;
+	for (std::size_t i = 0; i < options.parents.size(); i++)
+		c_options.parents[i] = c_string(options.parents[i]);
+	return c_options;
+}
+
 // What an empty region reads: errc::revoked, instead of a null pointer.
 inline constexpr clockpage_data_page withdrawn_page = [] {
 	clockpage_data_page page{};
@@ -83,7 +107,7 @@ class region
 	// Never throws: an empty region and the error, or the region and a clear error.
 	static region open(const open_options &options, clockpage_open_error &error) noexcept
 	{
-		const clockpage_open_options c_options = c_form(options);
+		const clockpage_open_options c_options = detail::c_form(options);
 		region opened{withdrawn_reader()};
 		if (clockpage_open(&c_options, &opened.handle_, &error) == CLOCKPAGE_OK)
 			opened.select(*clockpage_reader_of(opened.handle_));
@@ -103,7 +127,7 @@ class region
 	static region open_fd(int fd, const open_options &options,
 			      clockpage_open_error &error) noexcept
 	{
-		const clockpage_open_options c_options = c_form(options);
+		const clockpage_open_options c_options = detail::c_form(options);
 		region opened{withdrawn_reader()};
 		if (clockpage_open_fd(fd, &c_options, &opened.handle_, &error) == CLOCKPAGE_OK)
 			opened.select(*clockpage_reader_of(opened.handle_));
@@ -163,22 +187,6 @@ class region
 	}
 
       private:
-	static const char *c_string(const std::string &text) noexcept
-	{
-		return text.empty() ? nullptr : text.c_str();
-	}
-	static clockpage_open_options c_form(const open_options &options) noexcept
-	{
-		clockpage_open_options c_options{};
-		c_options.size = sizeof(c_options);
-		c_options.directory = c_string(options.directory);
-		c_options.view = c_string(options.view);
-		c_options.flags = (options.guest ? CLOCKPAGE_OPEN_GUEST : 0u) |
-				  (options.sealed ? CLOCKPAGE_OPEN_SEALED : 0u);
-		c_options.format = options.format;
-		c_options.smear = options.smeared ? 1 : 0;
-		return c_options;
-	}
 	void select(const clockpage_reader &reader) noexcept
 	{
 		reader_ = reader;

@@ -30,6 +30,7 @@ enum class errc : int {
 	clock = CLOCKPAGE_E_CLOCK,
 	overdue = CLOCKPAGE_E_OVERDUE,
 	argument = CLOCKPAGE_E_ARGUMENT,
+	disrupted = CLOCKPAGE_E_DISRUPTED,
 	scale = CLOCKPAGE_E_SCALE,
 	wide = CLOCKPAGE_E_WIDE,
 	timeout = CLOCKPAGE_E_TIMEOUT,

@@ -206,17 +206,12 @@ static inline int clockpage_view_is_same_(const struct clockpage_view_reader *no
 	       clockpage_view_same_ancestors_(now);
 }
 
-/* Whatever the first pass, clockpage_view_evaluate_, did not settle; where there are ancestors, the
- * first pass as well: under what the reader remembers, with the counter value of before. */
+/* Whatever the first pass, clockpage_view_evaluate_, did not settle: all is looked at anew. */
 static __attribute__((noinline, unused)) int
-clockpage_view_evaluate_slowly_(const struct clockpage_view_reader *reader, int clock, int is_now,
-				uint64_t guest, uint64_t marker, struct clockpage_view_time *out)
+clockpage_view_evaluate_anew_(const struct clockpage_view_reader *reader, int clock, int is_now,
+			      uint64_t guest, uint64_t marker, struct clockpage_view_time *out)
 {
 	struct clockpage_view_reader now = *reader;
-	if (reader->kind & CLOCKPAGE_VIEW_NESTED_ &&
-	    (is_now || marker == reader->disruption_marker) &&
-	    !clockpage_view_pass_(reader, clock, guest, out) && clockpage_view_is_same_(reader))
-		return CLOCKPAGE_OK;
 	for (unsigned pass = 0; pass < CLOCKPAGE_MAX_PASSES; pass++) {
 		int error = clockpage_view_reader_take_(&now);
 		if (error) /* its own re-check has been done */
@@ -237,6 +232,11 @@ clockpage_view_evaluate_slowly_(const struct clockpage_view_reader *reader, int 
 	return CLOCKPAGE_E_BUSY;
 }
 
+/* Out of line, so that a view without ancestors does not pay for theirs. Below. */
+static int clockpage_view_evaluate_slowly_(const struct clockpage_view_reader *reader, int clock,
+					   int is_now, uint64_t guest, uint64_t marker,
+					   struct clockpage_view_time *out);
+
 CLOCKPAGE_INLINE int clockpage_view_evaluate_again_(const struct clockpage_view_reader *reader,
 						    int clock, int is_now, uint64_t guest,
 						    uint64_t marker, int64_t *ns, int bounds,
@@ -254,11 +254,12 @@ CLOCKPAGE_INLINE int clockpage_view_evaluate_again_(const struct clockpage_view_
 
 /* The first pass, straight, under the view that the reader was initialised for, and only where it
  * ends well: clockpage_evaluate_ with a view. The guest's offset is added to the segment's start,
- * which need not wait for the counter, rather than taken from the counter. `how` and `bounds` are
- * constants at every call. */
+ * which need not wait for the counter, rather than taken from the counter. `how`, `bounds` and
+ * `nested` are constants at every call. `nested`: called from out of line, for a view that has
+ * ancestors; CLOCKPAGE_E_BUSY if it does not end well. */
 CLOCKPAGE_INLINE int clockpage_view_evaluate_(const struct clockpage_view_reader *reader, int clock,
 					      enum clockpage_view_counter_ how, uint64_t guest,
-					      uint64_t marker, int64_t *ns, int bounds,
+					      uint64_t marker, int64_t *ns, int bounds, int nested,
 					      struct clockpage_view_time *out)
 {
 	struct clockpage_newest_ newest =
@@ -283,9 +284,10 @@ CLOCKPAGE_INLINE int clockpage_view_evaluate_(const struct clockpage_view_reader
 	span = CLOCKPAGE_LOAD(s->lease_end) - start;
 	counter = guest;
 	if (CLOCKPAGE_UNLIKELY(reader->kind)) {
-		if (CLOCKPAGE_UNLIKELY(reader->kind & CLOCKPAGE_VIEW_NESTED_))
+		if (!nested && CLOCKPAGE_UNLIKELY(reader->kind & CLOCKPAGE_VIEW_NESTED_))
 			goto slowly;
-		counter = clockpage_view_host_(reader, guest - reader->counter_offset);
+		if (!nested || reader->kind & CLOCKPAGE_VIEW_INVERTED_)
+			counter = clockpage_view_host_(reader, guest - reader->counter_offset);
 	}
 	delta = counter - (start + reader->origin);
 	if (CLOCKPAGE_UNLIKELY(delta >= span)) {
@@ -310,16 +312,33 @@ CLOCKPAGE_INLINE int clockpage_view_evaluate_(const struct clockpage_view_reader
 	if (bounds)
 		out->guest_counter = guest;
 	revoked = CLOCKPAGE_LOAD(page->revoked);
-	clockpage_fence_before_recheck(); /* P2 */
+	clockpage_fence_before_recheck(); /* P2, with the writers of all of them */
 	if (CLOCKPAGE_UNLIKELY(revoked != CLOCKPAGE_REVOKED_NO ||
 			       CLOCKPAGE_LOAD(page->index) != newest.number ||
-			       CLOCKPAGE_LOAD(reader->view->index) != reader->number))
+			       CLOCKPAGE_LOAD(reader->view->index) != reader->number ||
+			       (nested && !clockpage_view_same_ancestors_(reader))))
 		goto slowly;
 	*ns = value;
 	return CLOCKPAGE_OK;
 slowly:
+	if (nested)
+		return CLOCKPAGE_E_BUSY;
 	return clockpage_view_evaluate_again_(reader, clock, how != CLOCKPAGE_VIEW_CAPTURED_, guest,
 					      marker, ns, bounds, out);
+}
+
+/* Whatever is not straight. Where there are ancestors that is the first pass as well, under what
+ * the reader remembers and with the counter value that has been read. */
+static __attribute__((noinline, unused)) int
+clockpage_view_evaluate_slowly_(const struct clockpage_view_reader *reader, int clock, int is_now,
+				uint64_t guest, uint64_t marker, struct clockpage_view_time *out)
+{
+	if (reader->kind & CLOCKPAGE_VIEW_NESTED_ &&
+	    !clockpage_view_evaluate_(reader, clock, CLOCKPAGE_VIEW_CAPTURED_, guest,
+				      is_now ? reader->disruption_marker : marker, &out->time.ns, 1,
+				      1, out))
+		return CLOCKPAGE_OK;
+	return clockpage_view_evaluate_anew_(reader, clock, is_now, guest, marker, out);
 }
 
 /* ---- reading ------------------------------------------------------------------------ */
@@ -332,14 +351,16 @@ slowly:
 CLOCKPAGE_INLINE int clockpage_view_now(const struct clockpage_view_reader *reader, int clock,
 					int64_t *ns)
 {
-	return clockpage_view_evaluate_(reader, clock, CLOCKPAGE_VIEW_ORDERED_, 0, 0, ns, 0, NULL);
+	return clockpage_view_evaluate_(reader, clock, CLOCKPAGE_VIEW_ORDERED_, 0, 0, ns, 0, 0,
+					NULL);
 }
 
 /* As clockpage_view_now, not ordered: clockpage_now_relaxed. */
 CLOCKPAGE_INLINE int clockpage_view_now_relaxed(const struct clockpage_view_reader *reader,
 						int clock, int64_t *ns)
 {
-	return clockpage_view_evaluate_(reader, clock, CLOCKPAGE_VIEW_RELAXED_, 0, 0, ns, 0, NULL);
+	return clockpage_view_evaluate_(reader, clock, CLOCKPAGE_VIEW_RELAXED_, 0, 0, ns, 0, 0,
+					NULL);
 }
 
 /* As clockpage_view_now, with bounds, status and marker. *out is undefined unless 0 is returned. */
@@ -347,7 +368,8 @@ CLOCKPAGE_INLINE int clockpage_view_now_bounds(const struct clockpage_view_reade
 					       int clock, struct clockpage_view_time *out)
 {
 	int64_t ns;
-	return clockpage_view_evaluate_(reader, clock, CLOCKPAGE_VIEW_ORDERED_, 0, 0, &ns, 1, out);
+	return clockpage_view_evaluate_(reader, clock, CLOCKPAGE_VIEW_ORDERED_, 0, 0, &ns, 1, 0,
+					out);
 }
 
 /* The disruption marker that counter values captured from now on are given with. Returns 0,
@@ -386,7 +408,7 @@ CLOCKPAGE_INLINE int clockpage_view_at(const struct clockpage_view_reader *reade
 				       uint64_t guest_counter, uint64_t marker, int64_t *ns)
 {
 	return clockpage_view_evaluate_(reader, clock, CLOCKPAGE_VIEW_CAPTURED_, guest_counter,
-					marker, ns, 0, NULL);
+					marker, ns, 0, 0, NULL);
 }
 
 /* As clockpage_view_at, with bounds and status. *out is undefined unless 0 is returned. */
@@ -396,7 +418,7 @@ CLOCKPAGE_INLINE int clockpage_view_at_bounds(const struct clockpage_view_reader
 {
 	int64_t ns;
 	return clockpage_view_evaluate_(reader, clock, CLOCKPAGE_VIEW_CAPTURED_, guest_counter,
-					marker, &ns, 1, out);
+					marker, &ns, 1, 0, out);
 }
 
 /* clock_gettime's shape. *ts is written only with 0. */

@@ -29,6 +29,8 @@ std::vector<MadeVcpu> made;
 
 }  // namespace
 
+// The linker's names.
+// NOLINTBEGIN(bugprone-reserved-identifier)
 extern "C" int __real_ioctl(int fd, unsigned long request, void* argument);
 extern "C" int __wrap_ioctl(int fd, unsigned long request, void* argument) {
   if (fd < kFirstMade) return __real_ioctl(fd, request, argument);
@@ -43,6 +45,7 @@ extern "C" int __wrap_ioctl(int fd, unsigned long request, void* argument) {
   std::memcpy(reinterpret_cast<void*>(attribute->addr), &vcpu.offset, sizeof vcpu.offset);
   return 0;
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace {
 

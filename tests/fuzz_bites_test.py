@@ -52,13 +52,13 @@ MUTANTS = {
     "a page may make now_leased wait":
         ("reader", "clockpage.hpp", "std::uint64_t{1} << 34", "std::uint64_t{1} << 44"),
     "the view is not looked at again by what is remembered":
-        ("view", "view.h", "newest.number ||\n\t\t\t       CLOCKPAGE_LOAD(reader->view->index) != reader->number))",
-         "newest.number))"),
+        ("view", "view.h", "newest.number ||\n\t\t\t       CLOCKPAGE_LOAD(reader->view->index) != reader->number ||",
+         "newest.number ||"),
+    "its ancestors are not looked at again by what is remembered":
+        ("view", "view.h", "(nested && !clockpage_view_same_ancestors_(reader))", "0"),
     "the view is not looked at again after a reading":
         ("view", "view.h", "return CLOCKPAGE_LOAD(now->view->index) == now->number &&\n\t       clockpage",
          "return clockpage"),
-    "its ancestors are not looked at again after a reading":
-        ("view", "view.h", "now->number &&\n\t       clockpage_view_same_ancestors_(now);", "now->number;"),
     "the view is not looked at again when it is taken":
         ("view", "view_take.h", "if (CLOCKPAGE_LOAD(reader->view->index) == reader->number &&", "if ("),
     "an ancestor may be any slot":

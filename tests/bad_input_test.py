@@ -382,6 +382,7 @@ class BadInputTest(unittest.TestCase):
 
     def test_an_unknown_command_is_a_usage_error(self):
         self.refused(TOOL, "bogus", code=2, naming="bogus")
+        self.refused(TOOL, "view", "bogus", code=2, naming="view bogus")
         self.refused(TOOL, "--bogus", code=2, naming="--bogus")
         self.refused(DAEMON, "--sim-seed", "7", code=2, naming="--sim-seed")
         for option in ("--sim-step-s", "--sim-suspend-s"):

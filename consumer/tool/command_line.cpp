@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,22 @@ static std::vector<std::string> cut_command(int& argc, char** argv) {
   return mark == end ? std::vector<std::string>() : std::vector<std::string>(mark + 1, end);
 }
 
+// The words up to one where a subcommand should be and is not. CLI11 would only say that one is
+// missing.
+static std::optional<std::string> unknown_subcommand(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* parent = &app;
+  std::string words;
+  for (int i = 1; i < argc && argv[i][0] != '-'; i++) {
+    if (parent->get_require_subcommand_min() == 0) return std::nullopt;
+    words += (i > 1 ? " " : "") + std::string(argv[i]);
+    const auto is_named = [&](const CLI::App* command) { return command->check_name(argv[i]); };
+    const auto found = parent->get_subcommands(is_named);
+    if (found.empty()) return words;
+    parent = found.front();
+  }
+  return std::nullopt;
+}
+
 int parse_command_line(int argc, char** argv, Run& run) {
   CLI::App app{"Reads clockpage's shared clock, says what state it is in, and checks it.",
                "clockpage"};
@@ -49,10 +66,8 @@ int parse_command_line(int argc, char** argv, Run& run) {
   add_plot_command(app, run);
   add_view_command(app, run);
   add_run_command(app, run, cut_command(argc, argv));
-  // CLI11 would only say that a subcommand is missing.
-  const auto is_named = [&](const CLI::App* command) { return command->check_name(argv[1]); };
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty())
-    return report(fmt::format("no such subcommand: {} (see clockpage --help)", argv[1]), kUsage);
+  if (const auto wrong = unknown_subcommand(app, argc, argv))
+    return report(fmt::format("no such subcommand: {} (see clockpage --help)", *wrong), kUsage);
   if (argc > 1 && argv[1][0] == '-' && app.get_option_no_throw(argv[1]) == nullptr)
     return report(fmt::format("no such option: {} (see clockpage --help)", argv[1]), kUsage);
   try {

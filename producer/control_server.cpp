@@ -165,9 +165,8 @@ void ControlServer::Listener::Connection::begin() {
 
 void ControlServer::Listener::Connection::take(const error_code& error, std::size_t length) {
   const ControlLimits& limits = listener_->limits_;
-  if (listener_->closed_) {
-    drop();
-  } else if (late_) {
+  if (listener_->closed_) return drop();
+  if (late_) {
     give(refusal(fmt::format("no whole line within {} ms", limits.request_time.count())));
   } else if (error == asio::error::not_found) {
     give(refusal(fmt::format("the request is longer than {} bytes", limits.request_bytes)));

@@ -292,10 +292,17 @@ Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const 
   const ViewState state = compose(view.fields, view.sources);
   const mode_t mode = settled_mode(file, &now);
   const ViewFile page = ViewFile::open(directory_, name, region_);
-  if (file.mode || file.uid || file.gid) change_file(directory_ / "views" / name, file, mode);
+  const bool changes_file = file.mode || file.uid || file.gid;
+  if (changes_file) change_file(directory_ / "views" / name, file, mode);
   const bool sourced = !view.sources.empty();
   if (sourced) {
-    write_record(name, view);
+    try {
+      write_record(name, view);
+    } catch (const RegionError&) {
+      if (changes_file)
+        change_file(directory_ / "views" / name, {now.mode, now.uid, now.gid}, now.mode);
+      throw;
+    }
     sourced_.insert_or_assign(name, std::move(view));
   }
   page.writer().set(state);

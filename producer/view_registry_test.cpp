@@ -247,6 +247,21 @@ TEST_F(ViewRegistryTest, GivesAFileItsModeAndOwner) {
   EXPECT_EQ(views.set("c", monotonic(1), {})["monotonic_offset_ns"], 1);
 }
 
+TEST_F(ViewRegistryTest, ARecordThatCannotBeWrittenLeavesViewAndFileAsTheyWere) {
+  ViewRegistry views = make();
+  const Json before = views.add("a", monotonic(5), {});
+  std::ofstream(directory_.path() / "view-sources") << "in the way";
+  FileFields closed;
+  closed.mode = 0600;
+  ViewFields fields = of_vm();
+  fields.monotonic_offset_ns = 6;
+  EXPECT_NE(refusal([&] { views.set("a", fields, closed); }).find("view-sources"),
+            std::string::npos);
+  EXPECT_EQ(views.show("a"), before);
+  EXPECT_NE(refusal([&] { views.add("b", fields, closed); }), "accepted");
+  EXPECT_EQ(files(), std::vector<std::string>{"a"});
+}
+
 TEST_F(ViewRegistryTest, ShowsAViewOfAnEarlierRegionAsStaleAndOnlyRemovesIt) {
   const std::uint64_t earlier = region().generation + 1;
   ViewFile::create(directory_.path(), "old", view_image({7}, earlier, 1000, 1, {}), 0644);

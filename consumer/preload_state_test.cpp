@@ -4,14 +4,17 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "preload/preload.h"
 #include "reader_test_page.h"
+#include "view_test_pages.h"
 
 namespace {
 
@@ -19,6 +22,8 @@ using clockpage::testing::kSecond;
 using clockpage::testing::MakeSegment;
 using clockpage::testing::NextSegment;
 using clockpage::testing::TestPage;
+using clockpage::testing::TestRegion;
+using clockpage::testing::TestView;
 
 constexpr std::uint64_t kHz = 2'000'000'000;
 
@@ -168,6 +173,221 @@ TEST_F(PreloadStateTest, ThreadsReadWhileThePageIsRevoked) {
         return !wrong;
       },
       "^libclockpage-preload: the page was revoked[^\n]*\n$");
+}
+
+// A live-looking region, and a view of it.
+class PreloadViewTest : public PreloadStateTest {
+ protected:
+  PreloadViewTest() {
+    const std::uint64_t now = clockpage_counter_ordered();
+    TestPage& page = region_.Page(CLOCKPAGE_FORMAT_UNSCALED, 0);
+    page.Slot(99) = MakeSegment(99, now - kHz, now, kHz);
+    page.Slot(100) =
+        NextSegment(page.Slot(99), std::uint64_t{1} << 55, page.Slot(99).tai_period_frac);
+    page.page.index = 100;
+    page_reader_ = page.Reader();
+  }
+
+  template <typename Change>
+  void Publish(Change change) {
+    clockpage_view_slot slot = view_.Newest();
+    slot.number++;
+    change(slot);
+    // As a writer does, word by word: readers may be at it.
+    std::array<std::uint64_t, sizeof slot / 8> words;
+    std::memcpy(words.data(), &slot, sizeof slot);
+    auto* to = reinterpret_cast<std::uint64_t*>(
+        &view_.page.slot[slot.number % CLOCKPAGE_VIEW_SLOT_COUNT]);
+    for (std::size_t i = 0; i < words.size(); i++)
+      __atomic_store_n(&to[i], words[i], __ATOMIC_RELAXED);
+    __atomic_store_n(&view_.page.index, slot.number, __ATOMIC_RELEASE);
+  }
+  void Offset(std::int64_t monotonic_ns) {
+    Publish([&](clockpage_view_slot& slot) { slot.monotonic_offset_ns = monotonic_ns; });
+  }
+  bool Use(preload_expected expected = {0, 0, 0}) {
+    const clockpage_view_reader reader = view_.Reader(region_);
+    return preload_use_view(&reader, &expected);
+  }
+  // Whether the process's MONOTONIC is the page's plus this.
+  bool IsOffBy(std::int64_t offset_ns) {
+    std::int64_t before = 0, after = 0;
+    timespec ts{};
+    clockpage_now(&page_reader_, CLOCKPAGE_MONOTONIC, &before);
+    if (!preload_read(CLOCKPAGE_MONOTONIC, &ts)) return false;
+    clockpage_now(&page_reader_, CLOCKPAGE_MONOTONIC, &after);
+    const std::int64_t ns = ts.tv_sec * kSecond + ts.tv_nsec - offset_ns;
+    return before <= ns && ns <= after;
+  }
+  static bool IsKernels() {
+    timespec ts{};
+    return !preload_read(CLOCKPAGE_MONOTONIC, &ts) && !preload_has_page();
+  }
+
+  TestRegion region_{kHz};
+  TestView view_;
+  clockpage_reader page_reader_;
+};
+
+constexpr std::int64_t kFar = 1000 * kSecond;
+
+TEST_F(PreloadViewTest, ReadsThroughTheView) {
+  Offset(kFar);
+  InProcess([&] { return Use() && preload_has_page() && IsOffBy(kFar); }, "^$");
+}
+
+TEST_F(PreloadViewTest, TakesTheViewOfItsOwnTimeNamespaceOnly) {
+  Offset(kFar);
+  InProcess(
+      [&] {
+        if (Use({1, 0, 0}) || Use({1, kFar, 1}) || Use({1, kFar + 1, 0}) || preload_has_page())
+          return false;
+        return Use({1, kFar, 0}) && IsOffBy(kFar);
+      },
+      "^$");
+}
+
+// The page is of this kernel, so its counter is the one that this process reads.
+TEST_F(PreloadViewTest, TakesNoGuestsViewForItsTimeNamespaces) {
+  Publish([](clockpage_view_slot& slot) { slot.counter_offset = 1; });
+  InProcess([&] { return !Use({1, 0, 0}) && Use({0, 0, 0}); }, "^$");
+}
+
+// More often than there are readers in store.
+TEST_F(PreloadViewTest, FollowsAViewThatChangesForEver) {
+  InProcess(
+      [&] {
+        if (!Use()) return false;
+        for (int i = 1; i <= 1000; i++) {
+          Offset(i % 2 ? i * kFar : -i * kSecond);
+          for (int again = 0; again < 3; again++)
+            if (!IsOffBy(i % 2 ? i * kFar : -i * kSecond)) return false;
+        }
+        return true;
+      },
+      "^$");
+}
+
+TEST_F(PreloadViewTest, AViewThatBecomesAnothersIsGivenUpForGood) {
+  Offset(kFar);
+  InProcess(
+      [&] {
+        if (!Use({1, kFar, 0}) || !IsOffBy(kFar)) return false;
+        Offset(kFar + 1);
+        if (!IsKernels()) return false;
+        Offset(kFar);
+        return IsKernels();
+      },
+      "^libclockpage-preload: the view is not this time namespace's any more[^\n]*\n$");
+}
+
+TEST_F(PreloadViewTest, AChangeOfSmearIsFollowed) {
+  region_.Page(CLOCKPAGE_FORMAT_UNSCALED, 1) = region_.Page(CLOCKPAGE_FORMAT_UNSCALED, 0);
+  for (auto& segment : region_.Page(CLOCKPAGE_FORMAT_UNSCALED, 1).page.segment)
+    segment.monotonic_offset_ns -= kFar;  // so that it can be told from the other
+  InProcess(
+      [&] {
+        if (!Use({1, 0, 0}) || !IsOffBy(0)) return false;
+        Publish([](clockpage_view_slot& slot) { slot.smear = 1; });
+        return IsOffBy(kFar) && IsOffBy(kFar);
+      },
+      "^$");
+}
+
+TEST_F(PreloadViewTest, AWithdrawnViewIsGivenUpForGood) {
+  InProcess(
+      [&] {
+        if (!Use()) return false;
+        Publish([](clockpage_view_slot& slot) { slot.counter_ratio = 0; });
+        if (!IsKernels()) return false;
+        Publish([](clockpage_view_slot& slot) { slot.counter_ratio = 1; });
+        return IsKernels();
+      },
+      "^libclockpage-preload: the view was withdrawn[^\n]*\n$");
+}
+
+TEST_F(PreloadViewTest, AViewWhoseParentHasChangedIsGivenUpForGood) {
+  clockpage::testing::TestChain chain(1);
+  InProcess(
+      [&] {
+        const clockpage_view_reader reader = chain.Reader(region_);
+        const preload_expected anything = {0, 0, 0};
+        timespec ts{};
+        if (!preload_use_view(&reader, &anything) || !preload_read(CLOCKPAGE_MONOTONIC, &ts))
+          return false;
+        chain.Publish(1);
+        return IsKernels();
+      },
+      "^libclockpage-preload: the view that this one was composed from has changed[^\n]*\n$");
+}
+
+TEST_F(PreloadViewTest, ARevokedPageIsGivenUpThroughAViewToo) {
+  InProcess(
+      [&] {
+        if (!Use() || !IsOffBy(0)) return false;
+        Revoke(region_.Page(CLOCKPAGE_FORMAT_UNSCALED, 0));
+        return IsKernels();
+      },
+      "^libclockpage-preload: the page was revoked[^\n]*\n$");
+}
+
+TEST_F(PreloadViewTest, LeavesTaiAloneToTheKernelWhereThePageDoesNotKnowIt) {
+  TestPage& page = region_.Page(CLOCKPAGE_FORMAT_UNSCALED, 0);
+  page.Slot(99).flags = page.Slot(100).flags = 0;
+  InProcess(
+      [&] {
+        timespec ts{};
+        return Use() && !Read(CLOCKPAGE_TAI, &ts) && Read(CLOCKPAGE_REALTIME, &ts) && IsOffBy(0);
+      },
+      "^libclockpage-preload: the page does not know TAI[^\n]*\n$");
+}
+
+// A number that is 0, or the same again, is no live writer's: whatever becomes of the time.
+TEST_F(PreloadViewTest, SurvivesAViewWhoseNumbersAreNotOnesThatAWriterGives) {
+  InProcess(
+      [&] {
+        for (auto& slot : view_.page.slot) {
+          slot = view_.Newest();
+          slot.number = 0;
+        }
+        view_.page.index = 0;
+        if (!Use() || !IsOffBy(0)) return false;
+        view_.page.index = ~std::uint64_t{0};
+        return IsKernels();
+      },
+      "^libclockpage-preload: the page cannot be read[^\n]*\n$");
+}
+
+TEST_F(PreloadViewTest, ThreadsFollowAViewThatChangesUnderThem) {
+  InProcess(
+      [&] {
+        if (!Use()) return false;
+        std::atomic<bool> stop{false}, wrong{false};
+        std::vector<std::thread> threads;
+        threads.reserve(4);
+        for (int i = 0; i < 4; i++) {
+          threads.emplace_back([&] {
+            while (!stop) {
+              std::int64_t page = 0;
+              timespec ts{};
+              clockpage_now(&page_reader_, CLOCKPAGE_MONOTONIC, &page);
+              if (!preload_read(CLOCKPAGE_MONOTONIC, &ts)) wrong = true;
+              // One of the two offsets, and nothing between them.
+              const std::int64_t off = ts.tv_sec * kSecond + ts.tv_nsec - page;
+              if (off < 0 || off % kFar > 100 * kSecond || off / kFar > 1) wrong = true;
+            }
+          });
+        }
+        for (int i = 0; i < 100; i++) {
+          Offset(i % 2 * kFar);
+          std::this_thread::yield();
+        }
+        stop = true;
+        for (auto& thread : threads) thread.join();
+        errno = ENOTTY;
+        return !wrong && IsOffBy(kFar);
+      },
+      "^$");
 }
 
 TEST_F(PreloadStateTest, DoesNotWriteToWhatHasTakenTheNumberOfStderr) {

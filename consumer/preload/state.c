@@ -26,18 +26,23 @@ bool preload_read_none(void)
 	return false;
 }
 
-static bool is_passing(int error)
+static const char *reason_of(int error)
 {
-	return error == CLOCKPAGE_E_BUSY || error == CLOCKPAGE_E_OUT_OF_RANGE ||
-	       error == CLOCKPAGE_E_DISCONTINUITY;
+	switch (error) {
+	case CLOCKPAGE_E_REVOKED:
+		return "the page was revoked: the clocks are the kernel's from now on";
+	case CLOCKPAGE_E_VIEW:
+		return "the view was withdrawn: the clocks are the kernel's from now on";
+	case CLOCKPAGE_E_DISRUPTED:
+		return "the view that this one was composed from has changed: the clocks are the "
+		       "kernel's from now on";
+	default:
+		return "the page cannot be read: the clocks are the kernel's from now on";
+	}
 }
 
-bool preload_read_again(int clock, struct timespec *ts, int error)
+bool preload_give_up(int error)
 {
-	for (int attempt = 1; is_passing(error) && attempt < PRELOAD_ATTEMPTS; attempt++)
-		error = clockpage_gettime(&preload_now.reader, clock, ts);
-	if (!error)
-		return true;
 	/* Not a page that is lost: it has the other clocks. */
 	if (error == CLOCKPAGE_E_TAI_UNKNOWN) {
 		preload_warn("the page does not know TAI: CLOCK_TAI is the kernel's");
@@ -45,9 +50,13 @@ bool preload_read_again(int clock, struct timespec *ts, int error)
 	}
 	/* For good: a page that is read now and then would mix two clocks, and a hostile one
 	 * must not make every read slow. */
-	preload_use_kernel(error == CLOCKPAGE_E_REVOKED
-				   ? "the page was revoked: the clocks are the kernel's from now on"
-				   : "the page cannot be read: the clocks are the kernel's from "
-				     "now on");
+	preload_use_kernel(reason_of(error));
 	return preload_read_none();
+}
+
+bool preload_read_again(int clock, struct timespec *ts, int error)
+{
+	for (int attempt = 1; preload_is_passing(error) && attempt < PRELOAD_ATTEMPTS; attempt++)
+		error = clockpage_gettime(&preload_now.reader, clock, ts);
+	return error ? preload_give_up(error) : true;
 }

@@ -2,29 +2,30 @@
 //
 // clockpage run: a program that knows nothing of clockpage, on its clocks.
 #include <clockpage/clockpage.h>
-#include <dlfcn.h>
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "command_line.hpp"
 #include "commands.hpp"
 #include "exit_code.hpp"
-#include "preload/preload.h"
+#include "preload_environment.hpp"
+#include "view_options.hpp"
 
 namespace clockpage::tool {
 namespace {
 
 struct RunOptions {
   std::string directory;
+  std::string view;                  // empty: $CLOCKPAGE_VIEW
+  std::vector<std::string> parents;  // of it, nearest first
   bool smeared = false;
+  bool guest = false;
   bool sealed = false;
   bool quiet = false;
   std::vector<std::string> command;  // not empty
@@ -33,48 +34,18 @@ struct RunOptions {
 // As env(1) has them.
 constexpr int kCannotRun = 126, kNotFound = 127;
 
-// Beside the libclockpage that this program runs with.
-std::string preload_library() {
-  Dl_info info{};
-  void* symbol = dlsym(RTLD_DEFAULT, "clockpage_open");
-  if (symbol == nullptr || dladdr(symbol, &info) == 0)
-    throw Failure("", "cannot tell where libclockpage is");
-  std::error_code error;
-  auto path = std::filesystem::canonical(info.dli_fname, error).parent_path();
-  path /= "libclockpage-preload.so";
-  if (access(path.c_str(), R_OK) != 0) throw Failure(path, std::strerror(errno));
-  if (path.native().find_first_of(" :") != std::string::npos)
-    throw Failure(path, "LD_PRELOAD cannot name a library with a space or a colon in its path");
-  return path;
-}
-
-void set_variable(const char* name, const std::string& value) {
-  if (setenv(name, value.c_str(), 1) != 0) throw Failure(name, std::strerror(errno));
-}
-
-// Also where it is not given: another `clockpage run` outside this one may have set it.
-void set_flag(const char* name, bool value) {
-  if (value)
-    set_variable(name, "1");
-  else
-    unsetenv(name);
-}
-
-void prepend_to_preload(const std::string& library) {
-  const char* others = std::getenv("LD_PRELOAD");
-  const std::string there = others != nullptr ? others : "";
-  if (there == library || there.starts_with(library + ":")) return;
-  set_variable("LD_PRELOAD", there.empty() ? library : library + ":" + there);
+void use_view(const RunOptions& options) {
+  std::vector<std::string> parents;
+  for (const std::string& parent : options.parents)
+    parents.push_back(view_path(options.directory, parent));
+  set_view_environment(view_path(options.directory, options.view), parents);
 }
 
 int run_run(const RunOptions& options) {
   const std::string library = preload_library();
-  // Absolute: the command may change its directory before it runs others.
-  set_variable(CLOCKPAGE_DIRECTORY_VARIABLE, std::filesystem::absolute(options.directory));
-  set_flag(CLOCKPAGE_PRELOAD_SMEARED, options.smeared);
-  set_flag(CLOCKPAGE_PRELOAD_SEALED, options.sealed);
-  set_flag(CLOCKPAGE_PRELOAD_QUIET, options.quiet);
-  prepend_to_preload(library);
+  set_region_environment(options.directory);
+  if (!options.view.empty()) use_view(options);
+  set_preload_environment(library, {options.smeared, options.sealed, options.quiet, options.guest});
   std::vector<char*> arguments;
   for (const std::string& argument : options.command)
     arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -92,7 +63,21 @@ void add_run_command(CLI::App& app, Run& run, std::vector<std::string> rest) {
   CLI::App* command =
       app.add_subcommand("run", "Run a command whose clocks are the page's, not the kernel's");
   add_directory_option(*command, options->directory);
-  command->add_flag("--smeared", options->smeared, "REALTIME of the smeared page");
+  command
+      ->add_option("--view", options->view,
+                   "Read through this view: a path with a '/', else a name in DIR/views "
+                   "[$CLOCKPAGE_VIEW]")
+      ->type_name("VIEW");
+  command
+      ->add_option("--view-parent", options->parents,
+                   "The view that --view was composed from, then that one's parent and so on")
+      ->type_name("VIEW")
+      ->expected(1)
+      ->take_all();
+  command->add_flag("--smeared", options->smeared,
+                    "REALTIME of the smeared page; with a view it is the view that says so");
+  command->add_flag("--guest", options->guest,
+                    "The page is another machine's, the host of this guest: any view is right");
   command->add_flag("--sealed", options->sealed,
                     "Only a page in memory that nobody can truncate (clockpaged --sealed)");
   command->add_flag("--quiet", options->quiet, "No warning where the kernel's clocks are used");
@@ -109,6 +94,8 @@ void add_run_command(CLI::App& app, Run& run, std::vector<std::string> rest) {
       "there is none, or it is revoked later, that program's clocks are the kernel's from then "
       "on,\n"
       "and its first reading of them says so in one line on stderr.\n\n"
+      "In a time namespace with offsets the page is read through that namespace's view only (see\n"
+      "clockpage timens); through a view of other offsets, anywhere, nothing is read.\n\n"
       "Not affected: programs that are set-user-id, set-group-id or have file capabilities (they "
       "ignore\n"
       "LD_PRELOAD), statically linked ones, and those that make system calls themselves. Sleeps,\n"
@@ -121,6 +108,9 @@ void add_run_command(CLI::App& app, Run& run, std::vector<std::string> rest) {
   command->callback([&run, options, rest = std::move(rest)] {
     if (rest.empty())
       throw CLI::ValidationError("run", "no command is given: -- COMMAND ARGUMENTS");
+    // The view would have its way, without a word.
+    if (options->smeared && names_view({options->view, {}}))
+      throw CLI::ValidationError("--smeared", "which page is read is the view's to say");
     options->command = rest;
     run = [options] { return run_run(*options); };
   });

@@ -24,9 +24,10 @@ std::string tai_source_name(std::uint32_t source, const LeapConfig& leaps) {
     case CLOCKPAGE_SEGMENT_TAI_KERNEL:
       return "by the kernel";
     case CLOCKPAGE_SEGMENT_TAI_TABLE:
+      if (!leaps.table) return "by the table of the page that is followed";
       return fmt::format("by the table of leap seconds of {}", date_text(leaps.table->updated_s()));
     default:
-      return "by --tai-offset-s";
+      return leaps.tai_offset_s ? "by --tai-offset-s" : "by the page that is followed";
   }
 }
 

@@ -43,7 +43,7 @@ void LeapSource::choose_offset(const Observation& o, std::int64_t realtime_ns) n
   // Whoever smears the kernel's clock has kept leap seconds from it: what it says of TAI is void.
   if (o.tai_known && !smeared) {
     known_.tai_known = true;
-    known_.tai_source = CLOCKPAGE_SEGMENT_TAI_KERNEL;
+    known_.tai_source = o.tai_source;
   } else if (known_.table_offset_s) {
     known_.tai_known = true;
     known_.tai_source = CLOCKPAGE_SEGMENT_TAI_TABLE;
@@ -111,6 +111,10 @@ std::optional<LeapSecond> LeapSource::next(const Observation& o,
   if (by_table) {
     const std::int64_t by = by_table->after_s - by_table->before_s;
     by_table = LeapSecond{by_table->utc_s, offset_s, offset_s + by};
+  }
+  if (o.pending_leap_utc_s && o.pending_leap != 0 && config_.host_smear == kNoSmear) {
+    const LeapSecond named{*o.pending_leap_utc_s, offset_s, offset_s + o.pending_leap};
+    return by_table && by_table->utc_s < named.utc_s ? by_table : named;
   }
   const std::int64_t day = floor_div(utc_s, kDay) * kDay;
   // Just after midnight: one that is due, and not taken yet.

@@ -63,14 +63,19 @@ PageWriter::PageWriter(clockpage_data_page& page) noexcept
 bool PageWriter::is_ours() const noexcept { return CLOCKPAGE_LOAD(page_->index) == index_; }
 
 Segment PageWriter::load(std::uint64_t number) const noexcept {
-  const clockpage_segment& s = page_->segment[number % CLOCKPAGE_SEGMENT_COUNT];
+  return load_segment(*page_, shift_, number);
+}
+
+Segment load_segment(const clockpage_data_page& page, std::uint32_t shift,
+                     std::uint64_t number) noexcept {
+  const clockpage_segment& s = page.segment[number % CLOCKPAGE_SEGMENT_COUNT];
   Segment out;
   out.number = CLOCKPAGE_LOAD(s.number);
   out.tai = {CLOCKPAGE_LOAD(s.start),
              make_instant(CLOCKPAGE_LOAD(s.tai_ns), CLOCKPAGE_LOAD(s.tai_frac)),
-             CLOCKPAGE_LOAD(s.tai_period_frac), shift_};
+             CLOCKPAGE_LOAD(s.tai_period_frac), shift};
   out.raw = {out.tai.start, make_instant(CLOCKPAGE_LOAD(s.raw_ns), CLOCKPAGE_LOAD(s.raw_frac)),
-             CLOCKPAGE_LOAD(s.raw_period_frac), shift_};
+             CLOCKPAGE_LOAD(s.raw_period_frac), shift};
   out.lease_end = CLOCKPAGE_LOAD(s.lease_end);
   out.terms = {{CLOCKPAGE_LOAD(s.utc_offset_ns), CLOCKPAGE_LOAD(s.leap_start_ns),
                 CLOCKPAGE_LOAD(s.leap_end_ns), CLOCKPAGE_LOAD(s.utc_offset_after_ns),

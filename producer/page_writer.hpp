@@ -58,6 +58,11 @@ struct Scale {
 // The smallest delta_shift for which a period, with headroom for slewing, fits in 64 bits.
 std::uint8_t delta_shift_for(Period nominal_period) noexcept;
 
+// What a slot of the ring holds at this moment, of a page with this delta_shift. Whether it is
+// `number`, and one segment, the caller finds out: its own number, and the index before and after.
+Segment load_segment(const clockpage_data_page& page, std::uint32_t shift,
+                     std::uint64_t number) noexcept;
+
 // Not thread-safe; there is one writer.
 class PageWriter {
  public:

@@ -44,9 +44,6 @@ Publisher::Publisher(const std::array<clockpage_data_page*, kPages>& pages, Coun
     finish_dead_writers_publication();
     steering_.adopt(pages_[0].newest());
   }
-  const std::string_view name = source.name();
-  std::memset(told_.source, 0, sizeof told_.source);
-  std::memcpy(told_.source, name.data(), std::min(name.size(), sizeof told_.source - 1));
   told_.producer_pid = static_cast<std::uint64_t>(getpid());
   told_.period_ns = config.period_ns;
   if (adopted) told_.adoptions++;
@@ -132,6 +129,8 @@ bool Publisher::observe() noexcept {
   const ObserveResult observed = source_.observe(observation);
   if (observed == ObserveResult::ok)
     steering_.observe(observation);
+  else if (observed == ObserveResult::doubtful)
+    steering_.source_doubtful();
   else
     steering_.source_lost();
   return observed != ObserveResult::counter_untrusted;
@@ -285,6 +284,9 @@ void Publisher::finish_dead_writers_publication() noexcept {
 }
 
 void Publisher::write_diagnostics() noexcept {
+  const std::string_view name = source_.name();
+  std::memset(told_.source, 0, sizeof told_.source);
+  std::memcpy(told_.source, name.data(), std::min(name.size(), sizeof told_.source - 1));
   for (PageWriter& page : pages_) {
     clockpage_diagnostics& d = page.diagnostics();
     for (std::size_t i = 0; i < sizeof d.source; i++) CLOCKPAGE_STORE(d.source[i], told_.source[i]);

@@ -68,14 +68,15 @@ Steering::Steering(std::uint64_t frequency_hz, std::uint64_t quantum_ticks,
       quantum_ns_(whole_ns(nominal_period(frequency_hz) * quantum_ticks) + 1),
       monotonic_(nominal_period(frequency_hz)),
       raw_(nominal_period(frequency_hz)),
-      leaps_(leaps) {}
+      leaps_(leaps),
+      good_growth_frac_(growth_frac(limits.utc_growth_ppb)) {}
 
 void Steering::observe(const Observation& o) noexcept {
   monotonic_.add({o.counter, o.monotonic, o.period, o.dither, o.noise_ns});
   raw_.add({o.counter, o.raw, o.raw_period, 0, o.noise_ns});
   last_ = o;
   leaps_.observe(o);
-  lost_ = false;
+  lost_ = doubtful_ = false;
   if (adopted_) {
     // As the page has it by now: a leap second may have passed since it was published.
     const Terms& terms = adopted_->terms;
@@ -89,11 +90,18 @@ void Steering::observe(const Observation& o) noexcept {
   if (was_set(o)) was_synchronised_ = false;
   realtime_minus_monotonic_ns_ = o.realtime_minus_monotonic_ns;
   tai_minus_realtime_ns_ = o.tai_minus_realtime_ns;
-  if (o.quality.synchronised && o.quality.max_error_ns) {
+  if (o.quality.max_error_is_all) was_synchronised_ = o.quality.max_error_ns.has_value();
+  if ((o.quality.synchronised || o.quality.max_error_is_all) && o.quality.max_error_ns) {
     was_synchronised_ = true;
     good_counter_ = o.counter;
     good_bound_ns_ = *o.quality.max_error_ns;
+    good_growth_frac_ = std::max(growth_frac(limits_.utc_growth_ppb), o.utc_growth_frac);
   }
+}
+
+// How fast local clocks may leave what was last seen of them.
+std::uint64_t Steering::local_growth_frac() const noexcept {
+  return std::max(growth_frac(limits_.local_growth_ppb), last_.local_growth_frac);
 }
 
 // A leap second moves REALTIME, not TAI, and setting the kernel's TAI offset moves TAI alone: no
@@ -186,16 +194,15 @@ void Steering::set_bounds(std::uint64_t start, std::uint64_t error_ns, Terms& t)
   // Both clocks are read together, but a disturbed reading may be left out of one only.
   const std::uint64_t age =
       std::max(ns_since(monotonic_.phase_counter(), start), ns_since(raw_.phase_counter(), start));
-  t.local_bound_ns =
-      saturating_add(reading, clockpage_mul_frac(age, growth_frac(limits_.local_growth_ppb)) + 1);
+  t.local_bound_ns = saturating_add(saturating_add(reading, last_.local_error_ns),
+                                    clockpage_mul_frac(age, local_growth_frac()) + 1);
   if (!was_synchronised_) {
     t.utc_bound_ns = CLOCKPAGE_BOUND_UNKNOWN;
     return;
   }
   const std::uint64_t good_age = ns_since(good_counter_, start);
-  t.utc_bound_ns =
-      saturating_add(saturating_add(good_bound_ns_, reading),
-                     clockpage_mul_frac(good_age, growth_frac(limits_.utc_growth_ppb)) + 1);
+  t.utc_bound_ns = saturating_add(saturating_add(good_bound_ns_, reading),
+                                  clockpage_mul_frac(good_age, good_growth_frac_) + 1);
 }
 
 void Steering::set_status(bool limited, Terms& t) const noexcept {
@@ -207,6 +214,7 @@ void Steering::set_status(bool limited, Terms& t) const noexcept {
     t.status = CLOCKPAGE_STATUS_SYNCHRONISED;
   else
     t.status = was_synchronised_ ? CLOCKPAGE_STATUS_FREE_RUNNING : CLOCKPAGE_STATUS_UNKNOWN;
+  if (doubtful_) t.status = CLOCKPAGE_STATUS_UNRELIABLE;
 }
 
 // The source's MONOTONIC or RAW is somewhere else altogether: the counter went on while the clocks
@@ -226,6 +234,7 @@ std::int64_t Steering::jump_ns(const Tracker& tracker, Instant base,
 Bridged Steering::bridge(const Segment& newest, std::uint64_t now) const noexcept {
   Bridged facts;
   facts.reason = lost_ || !ready() ? CLOCKPAGE_REASON_SOURCE_LOST : last_.quality.reason;
+  facts.unreliable = doubtful_;
   if (!ready()) return facts;
   const Terms& told = newest.terms;
   const std::uint64_t at =
@@ -246,8 +255,10 @@ Bridged Steering::bridge(const Segment& newest, std::uint64_t now) const noexcep
   facts.good = last_.quality.synchronised && !lost_ && !utc_due && !too_far;
   facts.utc_bound_ns = utc_due ? CLOCKPAGE_BOUND_UNKNOWN : due.utc_bound_ns;
   facts.local_bound_ns = boottime_due ? CLOCKPAGE_BOUND_UNKNOWN : due.local_bound_ns;
+  facts.growth_frac = std::max(last_.local_growth_frac, last_.utc_growth_frac);
   if (doubt_ns() != 0)
-    facts.growth_frac = saturating_add(growth_frac(limits_.local_growth_ppb), doubt_growth_frac());
+    facts.growth_frac =
+        std::max(facts.growth_frac, saturating_add(local_growth_frac(), doubt_growth_frac()));
   if (utc_due || too_far) facts.reason = CLOCKPAGE_REASON_CATCHING_UP;
   return facts;
 }
@@ -261,6 +272,10 @@ Segment worsened(Segment bridge, const Bridged& facts) noexcept {
   t.local_bound_growth_frac = std::max(t.local_bound_growth_frac, growth);
   if (!facts.good && t.status == CLOCKPAGE_STATUS_SYNCHRONISED) {
     t.status = CLOCKPAGE_STATUS_FREE_RUNNING;
+    t.reason = facts.reason;
+  }
+  if (facts.unreliable) {
+    t.status = CLOCKPAGE_STATUS_UNRELIABLE;
     t.reason = facts.reason;
   }
   return bridge;
@@ -305,8 +320,9 @@ void Steering::set_growth(Plan& plan) const noexcept {
   const std::uint64_t usual = growth_frac(limits_.local_growth_ppb / 2);
   const std::uint64_t hard = slewed > usual ? slewed - usual : 0;
   const std::uint64_t more = saturating_add(leading_away + hard, doubt_growth_frac());
-  plan.utc_growth_frac = saturating_add(growth_frac(limits_.utc_growth_ppb), more);
-  plan.local_growth_frac = saturating_add(growth_frac(limits_.local_growth_ppb), more);
+  plan.utc_growth_frac =
+      saturating_add(std::max(growth_frac(limits_.utc_growth_ppb), last_.utc_growth_frac), more);
+  plan.local_growth_frac = saturating_add(local_growth_frac(), more);
 }
 
 UtcTerms Steering::smeared_terms(const UtcOffset& before, const Step& step,
@@ -365,7 +381,8 @@ Plan Steering::last_plan(const Segment& newest, const UtcOffset& smeared,
   last.raw_target = add_ns(newest.raw.at(newest.lease_end), last.raw_step_ns) +
                     static_cast<Instant>(span(raw_.period(), ticks));
   set_growth(last);
-  last.terms.status = CLOCKPAGE_STATUS_FREE_RUNNING;  // whatever it was; the bound says how good
+  if (!doubtful_)
+    last.terms.status = CLOCKPAGE_STATUS_FREE_RUNNING;  // whatever it was; the bound says how good
   last.terms.reason = CLOCKPAGE_REASON_PRODUCER_STOPPED;
   return last;
 }

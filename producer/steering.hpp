@@ -26,6 +26,7 @@ struct SteeringLimits {
 // What a bridge must say for the worse: its line goes on, but it may be known by now to be off.
 struct Bridged {
   bool good = false;                 // the source vouches for REALTIME as the page has it
+  bool unreliable = false;           // nobody knows whether the counter still means anything
   std::uint64_t utc_bound_ns = 0;    // at least this, at the bridge's start
   std::uint64_t local_bound_ns = 0;  // likewise
   std::uint64_t growth_frac = 0;     // and both grow by this much, 2^-64 ns per ns
@@ -59,7 +60,12 @@ class Steering {
 
   // Takes in what the source says; nothing is forgotten when it says nothing.
   void observe(const Observation& observation) noexcept;
-  void source_lost() noexcept { lost_ = true; }
+  void source_lost() noexcept {
+    lost_ = true;
+    doubtful_ = false;
+  }
+  // Until it can be read again the page is unreliable.
+  void source_doubtful() noexcept { lost_ = doubtful_ = true; }
   [[nodiscard]] bool ready() const noexcept { return monotonic_.has_phase(); }
 
   // Remembers from an adopted page that the clock was once synchronised.
@@ -117,6 +123,7 @@ class Steering {
   [[nodiscard]] bool was_set(const Observation& observation) const noexcept;
   [[nodiscard]] std::uint64_t doubt_ns() const noexcept;
   [[nodiscard]] std::uint64_t doubt_growth_frac() const noexcept;
+  [[nodiscard]] std::uint64_t local_growth_frac() const noexcept;
   [[nodiscard]] bool hopeless(std::uint64_t error_ns, std::uint64_t ticks) const noexcept;
   [[nodiscard]] std::uint64_t ns_since(std::uint64_t then, std::uint64_t counter) const noexcept;
 
@@ -127,6 +134,7 @@ class Steering {
   LeapSource leaps_;
   Observation last_;
   bool lost_ = false;
+  bool doubtful_ = false;
   bool was_synchronised_ = false;
   // As last seen: where the first changes, and the second not as for a leap second, somebody has
   // set the clock.
@@ -135,6 +143,7 @@ class Steering {
   std::optional<Segment> adopted_;   // until the first observation
   std::uint64_t good_counter_ = 0;   // when the last good bound held, host counter
   std::uint64_t good_bound_ns_ = 0;  // that bound
+  std::uint64_t good_growth_frac_;   // how fast it grows since
 };
 
 // The page's own segment for a plan: begins where `newest` ends.

@@ -22,6 +22,7 @@
 #include "identity.hpp"
 #include "keeper.hpp"
 #include "options.hpp"
+#include "page_source.hpp"
 #include "publisher.hpp"
 #include "region.hpp"
 #include "say.hpp"
@@ -133,6 +134,34 @@ Source make_sim_source(const Options& options) {
   return made;
 }
 
+// The page's counter, or its view's, is this machine's.
+Source make_page_source(const Options& options) {
+  std::string reason;
+  const auto place = parse_page_place(std::string_view(options.source).substr(5), &reason);
+  if (!place) throw Failure("--source: " + reason);
+  Source made;
+  const auto open = [place = *place] { return open_page(place); };
+  made.frequency_hz = open().frequency_hz();
+  made.counter = std::make_unique<HostCounter>(made.frequency_hz);
+  made.source = std::make_unique<PageSource>(open, *made.counter);
+  return made;
+}
+
+Source make_source(const Options& options) {
+  if (options.source == "sim") return make_sim_source(options);
+  return options.source.starts_with("page:") ? make_page_source(options)
+                                             : make_host_source(options);
+}
+
+// Whoever follows what comes of its own page would agree with itself for ever.
+void refuse_to_follow_itself(TimeSource& source, const Region& region, const Options& options) {
+  auto* page = dynamic_cast<PageSource*>(&source);
+  if (page == nullptr) return;
+  page->set_own_generation(region.directory().generation);
+  if (!page->trouble().empty())
+    throw Failure(fmt::format("--source {}: {}", options.source, page->trouble()));
+}
+
 void become_realtime(const Options& options) {
   prctl(PR_SET_TIMERSLACK, 1UL);
   if (options.realtime_priority == "none") return;
@@ -159,7 +188,9 @@ std::vector<std::byte> first_image(const Source& source, const CounterIdentity& 
   for (int i = 0; i < 16; i++) {
     Observation observation;
     if (source.source->observe(observation) != ObserveResult::ok)
-      throw Failure(fmt::format("source {} cannot be read", source.source->name()));
+      throw Failure(fmt::format("source {} cannot be read{}{}", source.source->name(),
+                                source.source->trouble().empty() ? "" : ": ",
+                                source.source->trouble()));
     steering.observe(observation);
     source.counter->wait_until(observation.counter + counter.frequency_hz / 1000);
   }
@@ -249,7 +280,8 @@ OpenedRegion open_region(const Options& options, Source& source, CounterIdentity
 }
 
 int publish_until_stopped(const Options& options, Publisher& publisher, const Region& region,
-                          Counter& counter, std::uint64_t frequency_hz, ViewServer& views) {
+                          const TimeSource& source, Counter& counter, std::uint64_t frequency_hz,
+                          ViewServer& views) {
   const std::uint64_t begin = counter.read();
   std::uint64_t looked = begin;
   const auto limit =
@@ -266,6 +298,10 @@ int publish_until_stopped(const Options& options, Publisher& publisher, const Re
             fmt::format("{}: was removed or replaced while it was published; its pages are revoked",
                         region_name(options)));
       }
+      if (!source.trouble().empty()) {
+        (void)publisher.finish();
+        throw Failure(fmt::format("--source {}: {}", options.source, source.trouble()));
+      }
     }
     switch (publisher.step()) {
       case StepResult::second_writer:
@@ -273,8 +309,11 @@ int publish_until_stopped(const Options& options, Publisher& publisher, const Re
             fmt::format("{}: another producer writes to it; stopping", region_name(options)));
       case StepResult::counter_untrusted:
         throw Failure(
-            "the CPU's counter can no longer be trusted (it went back, or the kernel has left it): "
-            "the pages are revoked");
+            (source.trouble().empty()
+                 ? "the CPU's counter can no longer be trusted (it went back, or the kernel has "
+                   "left it)"
+                 : source.trouble()) +
+            ": the pages are revoked");
       case StepResult::steered:
         changes.report();
         break;
@@ -339,15 +378,18 @@ int publish(Options options) {
   if (options.publisher.leaps.host_smear != kNoSmear && !options.publisher.leaps.table)
     throw Failure("--host-smear: needs a table of leap seconds" +
                   (leaps.text.empty() ? "" : ": " + leaps.text));
-  Source source = options.source == "sim" ? make_sim_source(options) : make_host_source(options);
+  Source source = make_source(options);
   CounterIdentity counter = identify_counter();
   counter.frequency_hz = source.frequency_hz;
   explain_bus_errors("clockpaged", region_name(options));
   OpenedRegion opened = open_region(options, source, counter);
+  refuse_to_follow_itself(*source.source, opened.region, options);
   if (opened.adopted) check_smear(options, opened.region);
   // A child must not be able to write what it has no business to.
   madvise(&opened.region.directory(), CLOCKPAGE_REGION_SIZE, MADV_DONTFORK);
   ViewServer views(options);
+  // Only now: a process that forks has one thread.
+  if (auto* page = dynamic_cast<PageSource*>(source.source.get())) page->look_in_background();
   become_realtime(options);
   catch_signals();
   Publisher publisher(opened.region.pages(), *source.counter, *source.source, counter.frequency_hz,
@@ -356,8 +398,26 @@ int publish(Options options) {
       source.source->name(), source.source->description(), counter.frequency_hz / 1000,
       counter.quantum_ticks);
   tell(options, leaps);
-  return publish_until_stopped(options, publisher, opened.region, *source.counter,
+  return publish_until_stopped(options, publisher, opened.region, *source.source, *source.counter,
                                counter.frequency_hz, views);
+}
+
+// A guest's: nothing here is real-time, and no region is ours.
+int pass_through(const Options& options) {
+  const ProducerLock lock(options.directory);
+  catch_signals();
+  ViewServer views(options);
+  say(options, "serves views of {}/region, relative to {}; publishes nothing", options.directory,
+      options.parent_view);
+  const auto begin = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> limit(options.for_seconds);
+  while (stop_requested == 0 &&
+         (options.for_seconds == 0 || std::chrono::steady_clock::now() - begin < limit)) {
+    const timespec pause{0, 200'000'000};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
+    views.look();
+  }
+  return kExitOk;
 }
 
 template <typename Body>
@@ -373,6 +433,7 @@ int report_failure(const Body& body) {
 int run(const Options& options) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of write, not a death
   std::signal(SIGPIPE, SIG_IGN);  // nor is a log that nobody reads any more
+  if (options.pass_through) return pass_through(options);
   if (!options.sealed) return publish(options);
   const auto begin = std::chrono::steady_clock::now();
   return keep_region(options, [&](int memory) {

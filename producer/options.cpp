@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "number_option.hpp"
+#include "page_source.hpp"
 #include "utc_time.hpp"
 
 namespace clockpage::producer {
@@ -37,9 +38,33 @@ void add_options(CLI::App& app, Options& o, Durations& d) {
       ->type_name("N")
       ->check(CLI::Range(0, 1 << 20).description(""));
   app.add_option("--source", o.source,
-                 "Clock to follow: auto (vvar, else bracket), vvar, bracket, sim")
-      ->check(CLI::IsMember({"auto", "vvar", "bracket", "sim"}))
+                 "Clock to follow: auto (vvar, else bracket), vvar, bracket, sim, or another "
+                 "clockpaged's: page:DIR[,view=FILE[,parent=FILE]...][,guest], where DIR has its "
+                 "region, FILE is the view of it to read through, its parents' follow, nearest "
+                 "first, and guest says that DIR is another machine's")
+      ->check([](const std::string& text) -> std::string {
+        for (const char* name : {"auto", "vvar", "bracket", "sim"})
+          if (text == name) return {};
+        std::string reason = "must be auto, vvar, bracket, sim or page:DIR";
+        if (!text.starts_with("page:")) return reason;
+        reason.clear();
+        (void)parse_page_place(text.substr(5), &reason);
+        return reason;
+      })
       ->capture_default_str();
+  CLI::Option* pass = app.add_flag(
+      "--pass-through", o.pass_through,
+      "Publish nothing: this machine is a guest, and DIR/region is its host's, handed through. "
+      "Serve views of it to guests of this one");
+  CLI::Option* parent =
+      app.add_option("--parent-view", o.parent_view,
+                     "with --pass-through: the view that the host has given this machine; views "
+                     "that are added are relative to it")
+          ->type_name("FILE");
+  pass->needs(parent);
+  parent->needs(pass);
+  for (const char* publishing : {"--sealed", "--region-fd", "--source"})
+    pass->excludes(app.get_option(publishing));
   app.add_option("--period-us", d.period_us, "Length of a segment")
       ->check(CLI::Range(250, 1'000'000))
       ->capture_default_str();

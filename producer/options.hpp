@@ -16,8 +16,10 @@ struct Options {
   std::string directory;
   bool sealed = false;           // keep the region in sealed memory, hand it over a socket
   std::optional<int> region_fd;  // publish in this memory instead of a file
-  std::string source = "auto";   // auto, vvar, bracket, sim
+  std::string source = "auto";   // auto, vvar, bracket, sim, or page: and a PagePlace
   PublisherConfig publisher;
+  bool pass_through = false;   // publish nothing: the region is the host's
+  std::string parent_view;     // path of this machine's own view of it
   std::optional<Smear> smear;  // of the smeared pages; nothing: the region's, or a default
   std::string leap_table;      // its file; "": the system's, "none": none
   std::string realtime_priority = "auto";  // auto, none, or 1 to 99

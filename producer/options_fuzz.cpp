@@ -10,15 +10,21 @@
 
 #include "fuzz.hpp"
 #include "options.hpp"
+#include "page_source.hpp"
 
 namespace clockpage::producer {
 namespace {
+
+bool follows_page(const std::string& source) {
+  std::string reason;
+  return source.starts_with("page:") && parse_page_place(source.substr(5), &reason).has_value();
+}
 
 void check(const Options& o) {
   const PublisherConfig& p = o.publisher;
   CLOCKPAGE_FUZZ_CHECK(!o.directory.empty());
   CLOCKPAGE_FUZZ_CHECK(o.source == "auto" || o.source == "vvar" || o.source == "bracket" ||
-                       o.source == "sim");
+                       o.source == "sim" || follows_page(o.source));
   CLOCKPAGE_FUZZ_CHECK(p.period_ns >= 250'000 && p.period_ns <= 1'000'000'000);
   CLOCKPAGE_FUZZ_CHECK(p.lead_ns >= 250'000 && p.lead_ns <= 1'000'000'000);
   CLOCKPAGE_FUZZ_CHECK(p.margin_ns >= 50'000 && p.margin_ns <= p.lead_ns / 2);

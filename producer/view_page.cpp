@@ -214,6 +214,12 @@ bool ViewWriter::set(const ViewState& state) {
 void ViewWriter::disrupt(const ViewState& state) { publish(state, disruption_marker() + 1); }
 
 // spec/model/view.pml [5.4 fill], [P2 view writer], [5.4 publish], [P1 view writer].
+void ViewWriter::move_to(std::uint64_t generation, const ViewState& state) {
+  // Whoever sees it with the old slot finds that slot's parent changed.
+  CLOCKPAGE_STORE(page_.generation, generation);
+  disrupt(state);
+}
+
 void ViewWriter::publish(const ViewState& state, std::uint64_t marker) {
   const std::uint64_t n = CLOCKPAGE_LOAD(page_.index);
   clockpage_fence_before_fill();  // P2
@@ -256,6 +262,15 @@ ViewFile ViewFile::create(const fs::path& directory, std::string_view name,
 
 ViewFile ViewFile::open(const fs::path& directory, std::string_view name,
                         const clockpage_directory_page& region) {
+  return open_checked(directory, name, &region);
+}
+
+ViewFile ViewFile::open_any(const fs::path& directory, std::string_view name) {
+  return open_checked(directory, name, nullptr);
+}
+
+ViewFile ViewFile::open_checked(const fs::path& directory, std::string_view name,
+                                const clockpage_directory_page* region) {
   const fs::path path = view_path(directory, name);
   const File file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (file.get() < 0) fail_errno(path, "cannot be opened", errno);
@@ -267,7 +282,7 @@ ViewFile ViewFile::open(const fs::path& directory, std::string_view name,
          fmt::format("size is {} bytes, not {}", status.st_size, sizeof(clockpage_view_page)));
   ViewFile view(map(path, file.get()));
   clockpage_open_error error{};
-  if (clockpage_validate_view(&view.page(), sizeof(clockpage_view_page), &region, &error) !=
+  if (clockpage_validate_view(&view.page(), sizeof(clockpage_view_page), region, &error) !=
       CLOCKPAGE_OK)
     fail(path, error.where);
   return view;

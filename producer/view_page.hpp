@@ -70,6 +70,10 @@ class ViewWriter {
   bool set(const ViewState& state);
   // As set, and the marker changes in any case: the guest was moved, or restored.
   void disrupt(const ViewState& state);
+  // As disrupt, and it belongs to the region with this generation from now on: that one has come to
+  // the place of the other for all who read through it. For a nested view, which nobody reads
+  // through before its parent has changed as well.
+  void move_to(std::uint64_t generation, const ViewState& state);
   // Likewise, with this marker: one that no reader of this guest has seen, on any host.
   void disrupt(const ViewState& state, std::uint64_t marker) { publish(state, marker); }
   [[nodiscard]] ViewState state() const noexcept;
@@ -99,6 +103,8 @@ class ViewFile {
   // Maps an existing one of the region with this directory page. Throws RegionError if it is none.
   static ViewFile open(const std::filesystem::path& directory, std::string_view name,
                        const clockpage_directory_page& region);
+  // Of whichever region.
+  static ViewFile open_any(const std::filesystem::path& directory, std::string_view name);
   // Takes its name away; who has it mapped keeps the last view. Throws RegionError.
   static void remove(const std::filesystem::path& directory, std::string_view name);
 
@@ -109,6 +115,8 @@ class ViewFile {
 
  private:
   explicit ViewFile(boost::interprocess::mapped_region map) : map_(std::move(map)) {}
+  static ViewFile open_checked(const std::filesystem::path& directory, std::string_view name,
+                               const clockpage_directory_page* region);
   boost::interprocess::mapped_region map_;
 };
 

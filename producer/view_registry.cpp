@@ -12,6 +12,7 @@
 #include <memory>
 #include <utility>
 
+#include "parent_view.hpp"
 #include "view_files.hpp"
 
 namespace clockpage::producer {
@@ -218,8 +219,8 @@ Json ViewRegistry::list() const {
 
 // ---- changes
 
-ViewState ViewRegistry::compose(const ViewFields& fields, const ViewSources& sources) const {
-  const ViewLimits limits = view_limits(region_);
+// Relative to the view's parent, if it has one.
+ViewState ViewRegistry::own_state(const ViewFields& fields, const ViewSources& sources) const {
   ViewState state;
   state.counter_offset = fields.counter_offset.value_or(state.counter_offset);
   state.counter_ratio = fields.counter_ratio.value_or(state.counter_ratio);
@@ -227,7 +228,56 @@ ViewState ViewRegistry::compose(const ViewFields& fields, const ViewSources& sou
   state.smear = fields.smeared.value_or(false) ? 1 : 0;
   state.monotonic_offset_ns = fields.monotonic_offset_ns.value_or(0);
   state.boottime_offset_ns = fields.boottime_offset_ns.value_or(0);
-  for (const auto& source : sources) source->apply(state, *this);
+  const ViewSource* parent = parent_source_of(sources);
+  for (const auto& source : sources)
+    if (source.get() != parent) source->apply(state, *this);
+  return state;
+}
+
+std::vector<ViewState> ViewRegistry::levels(const std::string& name, std::size_t depth) const {
+  if (depth > CLOCKPAGE_VIEW_MAX_ANCESTORS)
+    throw RegionError(
+        fmt::format("parent: it would have more than {} ancestors", CLOCKPAGE_VIEW_MAX_ANCESTORS));
+  const auto found = sourced_.find(name);
+  if (found == sourced_.end()) {
+    const ViewSnapshot now = current(name);
+    if (now.withdrawn()) throw RegionError(fmt::format("its ancestor {} is withdrawn", name));
+    return {now.state};
+  }
+  const Sourced& view = found->second;
+  std::vector<ViewState> all;
+  if (const ParentSource* parent = parent_source_of(view.sources))
+    all = parent->levels(*this, depth + 1);
+  all.push_back(own_state(view.fields, view.sources));
+  return all;
+}
+
+// Before anything is composed: a view that is not there is refused by its name.
+void ViewRegistry::refuse_ring(const std::string& name, const ViewFields& fields) const {
+  std::optional<std::string> above = fields.parent;
+  for (unsigned depth = 0; above && depth <= CLOCKPAGE_VIEW_MAX_ANCESTORS; depth++) {
+    if (*above == name)
+      throw RegionError(fmt::format("parent: {} would be its own ancestor", name));
+    check_view_name(*above);
+    struct stat status {};
+    if (lstat((directory_ / "views" / *above).c_str(), &status) != 0)
+      throw RegionError(fmt::format("parent: there is no view {}", *above));
+    const auto found = sourced_.find(*above);
+    above = found == sourced_.end() ? std::nullopt : found->second.fields.parent;
+  }
+}
+
+void ViewRegistry::refuse_to_move_guests_guests() const {
+  if (parent_source_of(make_sources_(ViewFields{}, nullptr)) != nullptr)
+    throw RegionError(
+        "views of a region that is handed through are neither saved nor restored here: its counter "
+        "is not this machine's; add them on the other one");
+}
+
+ViewState ViewRegistry::compose(const ViewFields& fields, const ViewSources& sources) const {
+  const ViewLimits limits = view_limits(region_);
+  ViewState state = own_state(fields, sources);
+  if (parent_source_of(sources) != nullptr) sources.back()->apply(state, *this);
   state.format = chosen_format(fields.format.value_or(FormatChoice::automatic), state, limits);
   check_view(state, limits);
   return state;
@@ -239,6 +289,7 @@ Json ViewRegistry::add(const std::string& name, const ViewFields& fields, const 
   if (count_ >= kMostViews && (count_ = names().size()) >= kMostViews)
     throw RegionError(
         fmt::format("there are {} views already, as many as there can be", kMostViews));
+  refuse_ring(name, fields);
   Sourced view{random_id(), fields, make_sources_(fields, nullptr), {}};
   const ViewState state = compose(fields, view.sources);
   make_file(name, std::move(view), state, random_u64() >> 16, file);
@@ -249,6 +300,7 @@ void ViewRegistry::make_file(const std::string& name, Sourced view, const ViewSt
                              std::uint64_t marker, const FileFields& file) {
   const mode_t mode = settled_mode(file, nullptr);
   const bool sourced = !view.sources.empty();
+  remember_parent(view, state);
   const fs::path path = directory_ / "views" / name;
   struct stat status {};
   if (lstat(path.c_str(), &status) == 0)
@@ -279,16 +331,24 @@ void ViewRegistry::forget_sources(const std::string& name) {
 Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const FileFields& file) {
   const ViewSnapshot now = current(name);
   const auto before = sourced_.find(name);
-  Sourced view{now.view_id,
-               merged(before != sourced_.end() ? before->second.fields : fields_of(now.state),
-                      fields, now.state),
-               {},
-               {}};
+  // What its fields are about: the page of a nested view says what has come of them.
+  const bool nested =
+      before != sourced_.end() && parent_source_of(before->second.sources) != nullptr;
+  const ViewState own =
+      nested ? own_state(before->second.fields, before->second.sources) : now.state;
+  Sourced view{
+      now.view_id,
+      merged(before != sourced_.end() ? before->second.fields : fields_of(now.state), fields, own),
+      {},
+      {}};
+  refuse_ring(name, view.fields);
   // The same machine, not the one that has its number by now.
   const bool same_machine = before != sourced_.end() && !fields.vm_pid && !fields.vm_fd;
   view.sources = make_sources_(
       view.fields,
       same_machine ? memory_of(remembered_by(before->second.sources), now.state) : Json(nullptr));
+  if (same_machine && parent_source_of(view.sources) != nullptr)
+    view.sources = make_sources_(view.fields, remembered_by(before->second.sources));
   const ViewState state = compose(view.fields, view.sources);
   const mode_t mode = settled_mode(file, &now);
   const ViewFile page = ViewFile::open(directory_, name, region_);
@@ -305,13 +365,49 @@ Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const 
     }
     sourced_.insert_or_assign(name, std::move(view));
   }
-  page.writer().set(state);
+  const auto kept = sourced_.find(name);
+  if (sourced && kept != sourced_.end())
+    change(name, kept->second, page, state);
+  else
+    page.writer().set(state);
   if (!sourced) forget_sources(name);
   refresh_children_of(name);
   return describe(name);
 }
 
+// As of what the view's newest slot was composed from.
+void ViewRegistry::remember_parent(Sourced& view, const ViewState& composed) const {
+  const ParentSource* source = parent_source_of(view.sources);
+  if (source == nullptr) return;
+  const ParentSource::Parent parent = source->parent(*this);
+  if (parent.number == composed.parent_generation) view.parent_marker = parent.disruption_marker;
+}
+
+// Its parent's guest may have come to another host with the same numbers: then what the marker says
+// of the parent holds for the child.
+void ViewRegistry::change(const std::string& name, Sourced& view, const ViewFile& page,
+                          const ViewState& state) const {
+  bool moved = false;
+  if (const ParentSource* source = parent_source_of(view.sources)) {
+    const ParentSource::Parent parent = source->parent(*this);
+    if (parent.number != state.parent_generation)
+      throw RegionError(fmt::format("the parent of {} changes at this moment", name));
+    const std::uint64_t before = page.writer().state().parent_generation;
+    moved =
+        before != 0 && before != parent.number && view.parent_marker != parent.disruption_marker;
+    view.parent_marker = parent.disruption_marker;
+  }
+  if (moved)
+    page.writer().disrupt(state);
+  else
+    page.writer().set(state);
+}
+
 void ViewRegistry::remove(const std::string& name) {
+  for (const auto& [child, view] : sourced_)
+    if (view.fields.parent == name)
+      throw RegionError(fmt::format("{}: view {} was composed from it: remove that first",
+                                    (directory_ / "views" / name).string(), child));
   ViewFile::remove(directory_, name);
   count_ -= count_ != 0 ? 1 : 0;
   forget_sources(name);
@@ -372,7 +468,10 @@ void ViewRegistry::load_record(const std::string& name) {
     return;
   }
   ViewFields fields = fields_from(record.value("made_from", Json()));
-  ViewSources sources = make_sources_(fields, memory_of(record.value("memory", Json()), now.state));
+  const Json remembered = record.value("memory", Json());
+  ViewSources sources = make_sources_(fields, memory_of(remembered, now.state));
+  // What a nested view's page says is not what its own source has said.
+  if (parent_source_of(sources) != nullptr) sources = make_sources_(fields, remembered);
   sourced_.insert_or_assign(name, Sourced{now.view_id, std::move(fields), std::move(sources), {}});
 }
 
@@ -398,10 +497,20 @@ void ViewRegistry::refresh(const std::string& name, Sourced& view) {
     return;  // a region that cannot be read says nothing against the relation
   }
   try {
-    const ViewSnapshot now = current(name);
+    const bool nested = parent_source_of(view.sources) != nullptr;
+    // A nested view goes with its parent, to another host's region too, where that has come to the
+    // place of ours; any other one is of its region for good.
+    const ViewSnapshot now = nested ? read_view_file(directory_ / "views" / name) : current(name);
     if (now.view_id != view.view_id) return;  // somebody put another file there
     const ViewState state = compose(view.fields, view.sources);
-    if (state != now.state) ViewFile::open(directory_, name, region_).writer().set(state);
+    if (now.generation != region_.generation) {
+      ViewFile::open_any(directory_, name).writer().move_to(region_.generation, state);
+      remember_parent(view, state);
+    } else if (state == now.state) {
+      remember_parent(view, state);
+    } else {
+      change(name, view, ViewFile::open(directory_, name, region_), state);
+    }
     if (!view.trouble.empty()) say_(fmt::format("view {} can be read through again", name));
     view.trouble.clear();
   } catch (const RegionError& e) {

@@ -74,6 +74,10 @@ class ViewRegistry {
   // Of a view of this region. Throws RegionError.
   [[nodiscard]] ViewSnapshot current(const std::string& name) const;
   [[nodiscard]] const clockpage_directory_page& region() const noexcept { return region_; }
+  // What a view and all above it say of themselves, each relative to the one above it; outermost
+  // first, `name` last. `depth`: how many below it have been asked. Throws RegionError: one of them
+  // is not there, or withdrawn; there are more than readers follow, or they go in a ring.
+  [[nodiscard]] std::vector<ViewState> levels(const std::string& name, std::size_t depth) const;
 
  private:
   struct Sourced {
@@ -81,10 +85,18 @@ class ViewRegistry {
     ViewFields fields;
     ViewSources sources;
     std::string trouble;  // why it is withdrawn; empty: it is not
+    // Of its parent, when it was composed last; nothing: not known, or it has none.
+    std::optional<std::uint64_t> parent_marker = std::nullopt;
   };
 
   [[nodiscard]] std::filesystem::path record_path(const std::string& name) const;
   [[nodiscard]] ViewState compose(const ViewFields& fields, const ViewSources& sources) const;
+  [[nodiscard]] ViewState own_state(const ViewFields& fields, const ViewSources& sources) const;
+  void refuse_to_move_guests_guests() const;
+  void refuse_ring(const std::string& name, const ViewFields& fields) const;
+  void remember_parent(Sourced& view, const ViewState& composed) const;
+  void change(const std::string& name, Sourced& view, const ViewFile& page,
+              const ViewState& state) const;
   [[nodiscard]] nlohmann::json describe(const std::string& name) const;
   [[nodiscard]] std::vector<std::string> names() const;
   void clean_up();

@@ -71,6 +71,7 @@ ViewFields fields_of(const ViewState& state) {
 }  // namespace
 
 Json ViewRegistry::save(const std::string& name) const {
+  refuse_to_move_guests_guests();
   (void)current(name);  // says best what is wrong with it
   const ViewFile view = ViewFile::open(directory_, name, region_);
   try {
@@ -84,6 +85,7 @@ Json ViewRegistry::save(const std::string& name) const {
 Json ViewRegistry::restore(const std::string& name, const RestoreFields& fields,
                            const FileFields& file) {
   check_view_name(name);
+  refuse_to_move_guests_guests();
   const SavedView saved = saved_view_of(fields.saved);
   RestoreWish wish = wish_of(fields);
   Sourced view{saved.view_id, {}, {}, {}};

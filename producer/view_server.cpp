@@ -22,6 +22,7 @@
 
 #include "bus_error.hpp"
 #include "control_server.hpp"
+#include "parent_view.hpp"
 #include "region.hpp"
 #include "say.hpp"
 #include "view_commands.hpp"
@@ -35,6 +36,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kPoll = 1s;            // how often views are made anew
+constexpr auto kWatch = 10ms;         // how often our own view's index is looked at
 constexpr auto kShortestDelay = 1s;   // between the starts of two servers
 constexpr auto kLongestDelay = 60s;   // where none comes up
 constexpr auto kLongLife = 10s;       // of a server that did
@@ -84,6 +86,27 @@ void poll_views(boost::asio::steady_timer& timer, ViewRegistry& views) {
   });
 }
 
+// Our own machine may have been moved. Its guests' readers know that by themselves, and are told
+// what it comes to as soon as we are.
+void watch_outermost(boost::asio::steady_timer& timer, OutermostView& view, ViewRegistry& views) {
+  timer.expires_after(kWatch);
+  timer.async_wait([&](const boost::system::error_code& error) {
+    if (error) return;
+    if (view.has_changed()) views.poll();
+    watch_outermost(timer, view, views);
+  });
+}
+
+// Every view is relative to another one by name, or else to the one that we are in ourselves.
+MakeViewSources sources_below(const std::shared_ptr<OutermostView>& outermost,
+                              const Options& options) {
+  return [outermost, &options](const ViewFields& fields, const nlohmann::json& memory) {
+    ViewSources sources = make_view_sources(fields, memory, options.kvm_debugfs);
+    if (outermost && !fields.parent) sources.push_back(make_parent_source(outermost));
+    return sources;
+  };
+}
+
 void unblock_signals() {
   sigset_t none;
   sigemptyset(&none);
@@ -99,16 +122,19 @@ int serve(const Options& options) {
   const auto lock = take_lock(options);
   const OpenRegion region = open_region(options);
   const auto tell = [&](const std::string& line) { say(options, "{}", line); };
-  const auto make_sources = [&](const ViewFields& fields, const nlohmann::json& memory) {
-    return make_view_sources(fields, memory, options.kvm_debugfs);
-  };
-  ViewRegistry views(options.directory, *clockpage_directory_of(region.get()), tell, make_sources);
+  const clockpage_directory_page& directory = *clockpage_directory_of(region.get());
+  std::shared_ptr<OutermostView> outermost;
+  if (!options.parent_view.empty())
+    outermost = std::make_shared<OutermostView>(options.parent_view, directory);
+  ViewRegistry views(options.directory, directory, tell, sources_below(outermost, options));
   const ControlServer server(context,
                              std::filesystem::path(options.directory) / CLOCKPAGE_CONTROL_SOCKET,
                              {geteuid(), options.control_group},
                              [&](std::string_view line) { return answer_request(views, line); });
   boost::asio::steady_timer timer(context);
   poll_views(timer, views);
+  boost::asio::steady_timer watch(context);
+  if (outermost) watch_outermost(watch, *outermost, views);
   context.run();
   return kExitOk;
 }

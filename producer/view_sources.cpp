@@ -2,6 +2,7 @@
 #include "view_sources.hpp"
 
 #include "kvm_view_source.hpp"
+#include "parent_view.hpp"
 
 namespace clockpage::producer {
 
@@ -17,7 +18,7 @@ ViewSources make_view_sources(const ViewFields& fields, const nlohmann::json& me
       throw RegionError("vm_pid: KVM's relation is to this host: not with a parent");
     sources.push_back(std::make_unique<KvmViewSource>(KvmDebugfs(kvm_debugfs), fields, memory));
   }
-  if (fields.parent) throw RegionError("parent: views of a view cannot be made by this version");
+  if (fields.parent) sources.push_back(make_parent_source(*fields.parent));
   return sources;
 }
 

@@ -50,5 +50,5 @@ install(FILES ${PROJECT_SOURCE_DIR}/LICENSES/GPL-2.0.txt DESTINATION ${CMAKE_INS
 
 # The programs find libclockpage from where they are.
 file(RELATIVE_PATH clockpage_up /root/${CMAKE_INSTALL_BINDIR} /root/${CMAKE_INSTALL_LIBDIR})
-set_target_properties(clockpaged clockpage_tool PROPERTIES INSTALL_RPATH "$ORIGIN/${clockpage_up}")
-install(TARGETS clockpaged clockpage_tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+set_target_properties(clockpaged clockpage_tool clockpage_timens PROPERTIES INSTALL_RPATH "$ORIGIN/${clockpage_up}")
+install(TARGETS clockpaged clockpage_tool clockpage_timens RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

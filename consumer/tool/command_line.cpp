@@ -48,6 +48,14 @@ static std::optional<std::string> unknown_subcommand(const CLI::App& app, int ar
   return std::nullopt;
 }
 
+// Takes all that follows `clockpage timens` off: it is another program's.
+static std::vector<std::string> cut_timens(int& argc, char** argv) {
+  if (argc < 2 || std::string_view(argv[1]) != "timens") return {};
+  char** const end = argv + argc;
+  argc = 2;
+  return {argv + 2, end};
+}
+
 int parse_command_line(int argc, char** argv, Run& run) {
   CLI::App app{"Reads clockpage's shared clock, says what state it is in, and checks it.",
                "clockpage"};
@@ -66,6 +74,7 @@ int parse_command_line(int argc, char** argv, Run& run) {
   add_plot_command(app, run);
   add_view_command(app, run);
   add_run_command(app, run, cut_command(argc, argv));
+  add_timens_command(app, run, cut_timens(argc, argv));
   if (const auto wrong = unknown_subcommand(app, argc, argv))
     return report(fmt::format("no such subcommand: {} (see clockpage --help)", *wrong), kUsage);
   if (argc > 1 && argv[1][0] == '-' && app.get_option_no_throw(argv[1]) == nullptr)

@@ -41,5 +41,7 @@ void add_view_command(CLI::App& app, Run& run);
 void add_view_migration_commands(CLI::App& view, Run& run);
 /// rest: what follows `--` on the command line, the command to run; not CLI11's to interpret.
 void add_run_command(CLI::App& app, Run& run, std::vector<std::string> rest);
+/// rest: all that follows `timens`, for clockpage-timens to interpret.
+void add_timens_command(CLI::App& app, Run& run, std::vector<std::string> rest);
 
 }  // namespace clockpage::tool

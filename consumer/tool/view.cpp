@@ -9,11 +9,14 @@
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "commands.hpp"
 #include "control_client.hpp"
 #include "exit_code.hpp"
+#include "timens_offsets.hpp"
 #include "view_table.hpp"
 
 namespace clockpage::tool {
@@ -24,6 +27,7 @@ using Json = nlohmann::json;
 struct ViewOptions {
   CommonOptions common;
   Json request = Json::object();
+  std::optional<int> timens_pid;  // whose children's offsets are asked for
 };
 using Shared = std::shared_ptr<ViewOptions>;
 
@@ -129,10 +133,28 @@ void add_owner_option(CLI::App& command, const Shared& options) {
       ->type_name("UID[:GID]");
 }
 
+// For who makes time namespaces and asks for their views; clockpage-timens does both.
+void add_timens_option(CLI::App& command, const Shared& options) {
+  command
+      .add_option_function<std::string>(
+          "--timens-pid",
+          [=](const std::string& text) {
+            int pid = 0;
+            if (!parse_integer(text, pid) || pid < 1)
+              throw CLI::ValidationError("--timens-pid", text + ": must be a process's number");
+            options->timens_pid = pid;
+          },
+          "Both offsets are those of the time namespace that this process's children are in, now")
+      ->type_name("PID")
+      ->excludes("--monotonic")
+      ->excludes("--boottime");
+}
+
 void add_clock_options(CLI::App& command, const Shared& options) {
   add_seconds_option(command, options, "--monotonic", "monotonic_offset_ns",
                      "Added to MONOTONIC and MONOTONIC_RAW, exact to the nanosecond");
   add_seconds_option(command, options, "--boottime", "boottime_offset_ns", "Added to BOOTTIME");
+  add_timens_option(command, options);
   add_refused_option(command, "--realtime");
   add_refused_option(command, "--tai");
   CLI::Option* smeared = command.add_flag_callback(
@@ -185,10 +207,20 @@ void add_file_options(CLI::App& command, const Shared& options) {
   add_owner_option(command, options);
 }
 
+void add_offsets_of(int pid, Json& request) {
+  const auto read = read_timens_offsets(std::to_string(pid));
+  if (const auto* refusal = std::get_if<TimensRefusal>(&read)) throw Failure("", refusal->text);
+  const auto& offsets = std::get<TimensOffsets>(read);
+  request["monotonic_offset_ns"] = offsets.monotonic_ns;
+  request["boottime_offset_ns"] = offsets.boottime_ns;
+}
+
 int run_view(const ViewOptions& options) {
+  Json request = options.request;
+  if (options.timens_pid) add_offsets_of(*options.timens_pid, request);
   Json answer;
   try {
-    answer = ask(options.common.directory, options.request);
+    answer = ask(options.common.directory, request);
   } catch (const ControlError& error) {
     throw Failure("", error.what());
   }

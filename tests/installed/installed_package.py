@@ -118,7 +118,7 @@ class InstalledPackageTest(unittest.TestCase):
         raise AssertionError("clockpaged published nothing in 10 s")
 
     def test_programs_and_public_headers_are_installed(self):
-        for program in ("clockpage", "clockpaged"):
+        for program in ("clockpage", "clockpaged", "clockpage-timens"):
             done = run(os.path.join(self.prefix, "bin", program), "--version")
             self.assertRegex(done.stdout, r"\d+\.\d+\.\d+")
         installed = set(os.listdir(os.path.join(self.prefix, "include", "clockpage")))

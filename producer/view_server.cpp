@@ -4,12 +4,14 @@
 #include <clockpage/clockpage.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -262,12 +264,24 @@ void keep_few_descriptors(const Options& options) {
   for (int fd = first; fd < static_cast<int>(sysconf(_SC_OPEN_MAX)); fd++) close(fd);
 }
 
+// Until the child has let go of what it inherited: the producer's lock above all, which would keep
+// our successor out for as long as the child has not run yet, should we be killed now.
+void wait_for_end_of(int pipe) {
+  pollfd end{pipe, POLLIN, 0};
+  const int milliseconds = 1000;  // whatever becomes of it, publishing goes on
+  while (poll(&end, 1, milliseconds) < 0 && errno == EINTR) {
+  }
+  close(pipe);
+}
+
 }  // namespace
 
 ViewServer::ViewServer(const Options& options) : options_(options) {
   if (!options.control) return;
   const pid_t self = getpid();
   std::fflush(nullptr);  // or the child would print it too
+  std::array<int, 2> inherited{-1, -1};
+  const bool waits = pipe2(inherited.data(), O_CLOEXEC) == 0;
   pid_ = fork();
   if (pid_ == 0) {
     Supervisor supervisor(options);  // from here on no signal is lost
@@ -278,8 +292,13 @@ ViewServer::ViewServer(const Options& options) : options_(options) {
       return supervisor.run();
     });
   }
+  const int reason = errno;
+  if (waits) {
+    close(inherited[1]);
+    wait_for_end_of(inherited[0]);
+  }
   if (pid_ > 0) return;
-  print_line(fmt::format("no views can be made: fork: {}", std::strerror(errno)));
+  print_line(fmt::format("no views can be made: fork: {}", std::strerror(reason)));
   pid_ = 0;
 }
 

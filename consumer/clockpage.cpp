@@ -87,7 +87,11 @@ int open_view(clockpage_region& region, open_request& request, std::string& name
     code = clockpage::detail::check_page_reader(
         region.view->slot, *page_at(region, request.format, request.smear), error);
   }
-  return code != CLOCKPAGE_OK ? code : region.view->make_reader(request, region.region, error);
+  if (code == CLOCKPAGE_OK) code = region.view->make_reader(request, region.region, error);
+  // What the environment says may be meant for a process of another time namespace; a caller knows.
+  if (code == CLOCKPAGE_OK && request.view_is_environments && !request.has(CLOCKPAGE_OPEN_GUEST))
+    code = region.view->check_kernels_view(error);
+  return code;
 }
 
 int map_region(int file, bool must_be_sealed, clockpage_region& region, const open_request& request,

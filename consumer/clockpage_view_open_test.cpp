@@ -85,7 +85,7 @@ class ViewOpenTest : public testing::Test {
 
 TEST_F(ViewOpenTest, TakesTheViewFromTheEnvironmentWhereTheOptionsNameNone) {
   set(CLOCKPAGE_VIEW_VARIABLE, file("shifted"));
-  options_.flags = CLOCKPAGE_OPEN_VIEW;
+  options_.flags = CLOCKPAGE_OPEN_VIEW | CLOCKPAGE_OPEN_GUEST;
   region_handle region = open();
   ASSERT_TRUE(region) << error_.where;
   EXPECT_TRUE(is_shifted(region));
@@ -100,6 +100,43 @@ TEST_F(ViewOpenTest, TakesTheViewFromTheEnvironmentWhereTheOptionsNameNone) {
   region = open();
   ASSERT_TRUE(region) << error_.where;
   EXPECT_EQ(clockpage_view_reader_of(region.get()), nullptr);
+}
+
+// On the kernel that the region is of there is one view that is right, and the caller did not say
+// that it means another.
+TEST_F(ViewOpenTest, RefusesTheEnvironmentsViewWhereItIsNotTheNamespacesThatThisProcessIsIn) {
+  const std::string begin =
+      file("shifted") + ": $CLOCKPAGE_VIEW is not the view of this process's time namespace: ";
+  const std::string path = file("shifted");
+  const auto expect_only_explicit = [&](const std::string& reason) {
+    write("shifted", view_);
+    set(CLOCKPAGE_VIEW_VARIABLE, path);
+    options_.flags = CLOCKPAGE_OPEN_VIEW;
+    options_.view = nullptr;
+    expect_refusal(CLOCKPAGE_E_VIEW, begin + reason);
+    options_.flags = CLOCKPAGE_OPEN_VIEW | CLOCKPAGE_OPEN_GUEST;
+    EXPECT_TRUE(open()) << error_.where;
+    options_.flags = CLOCKPAGE_OPEN_VIEW;
+    options_.view = path.c_str();
+    EXPECT_TRUE(open()) << error_.where;
+  };
+  expect_only_explicit(
+      "MONOTONIC +0 ns, BOOTTIME -5000000000 ns; the namespace's are +0 ns, +0 ns");
+  view_.newest().boottime_offset_ns = 0;
+  view_.newest().monotonic_offset_ns = 1;
+  expect_only_explicit("MONOTONIC +1 ns, BOOTTIME +0 ns; the namespace's are +0 ns, +0 ns");
+  view_.newest().monotonic_offset_ns = 0;
+  view_.newest().counter_offset = -1;
+  expect_only_explicit("its counter is not this kernel's (offset -1, ratio 1 / 2^0)");
+  view_.newest().counter_offset = 0;
+  view_.newest().counter_frac_bits = 32;
+  view_.newest().counter_ratio = (std::uint64_t{1} << 32) + 1;
+  expect_only_explicit("its counter is not this kernel's (offset 0, ratio 4294967297 / 2^32)");
+  view_.newest().counter_ratio = std::uint64_t{1} << 32;
+  view_.newest().smear = 1;  // which page it is, is the view's choice
+  write("shifted", view_);
+  options_.view = nullptr;
+  EXPECT_TRUE(open()) << error_.where;
 }
 
 // Never the host's clock in its place.
@@ -129,7 +166,7 @@ TEST_F(ViewOpenTest, ACallerThatMeansTheHostsClocksDoesNotLookAtTheEnvironment) 
 TEST_F(ViewOpenTest, TakesTheViewFromTheEnvironmentBesideADescriptorToo) {
   set(CLOCKPAGE_VIEW_VARIABLE, file("shifted"));
   options_.directory = nullptr;
-  options_.flags = CLOCKPAGE_OPEN_VIEW;
+  options_.flags = CLOCKPAGE_OPEN_VIEW | CLOCKPAGE_OPEN_GUEST;
   const int descriptor = ::open(file(CLOCKPAGE_REGION_FILE).c_str(), O_RDONLY | O_CLOEXEC);
   ASSERT_GE(descriptor, 0);
   clockpage_region* opened = nullptr;
@@ -232,6 +269,7 @@ TEST_F(AncestorOpenTest, TakesThemFromTheEnvironmentWithItsView) {
   set(CLOCKPAGE_VIEW_VARIABLE, view_path_);
   set(CLOCKPAGE_VIEW_PARENTS_VARIABLE, paths_[0] + ":" + paths_[1] + ":" + paths_[2]);
   options_.view = nullptr;
+  options_.flags |= CLOCKPAGE_OPEN_GUEST;
   EXPECT_TRUE(is_shifted(open())) << error_.where;
   // They are that view's, not another one's.
   options_.view = view_path_.c_str();
@@ -361,6 +399,28 @@ TEST_F(TimeNamespaceOpenTest, RefusesTheHostsClocksWhereTheyAreNotTheCallers) {
   const std::string view = file("shifted");
   EXPECT_EQ(open_in(offsets, CLOCKPAGE_OPEN_VIEW, view.c_str()), 0);
   EXPECT_EQ(open_in("monotonic 0 0\n", 0), 0);  // a namespace without offsets has the host's clocks
+}
+
+TEST_F(TimeNamespaceOpenTest, TakesItsOwnViewFromTheEnvironmentAndNoOther) {
+  // Nothing is asked of the line but that it is another one.
+  const auto code_in = [&](const char* offsets, std::uint32_t flags) {
+    const int code = open_in(offsets, flags);
+    return code == 75 ? -CLOCKPAGE_E_VIEW : code;
+  };
+  constexpr char own[] = "boottime -5 0\n";
+  set(CLOCKPAGE_VIEW_VARIABLE, file("shifted"));
+  const int code = code_in(own, CLOCKPAGE_OPEN_VIEW);
+  if (code == 77) GTEST_SKIP() << "needs CAP_SYS_TIME and time namespaces";
+  EXPECT_EQ(code, 0);
+  for (const char* other :
+       {"boottime -5 1\n", "boottime -5 0\nmonotonic 0 1\n", "boottime 0 0\n"}) {
+    EXPECT_EQ(code_in(other, CLOCKPAGE_OPEN_VIEW), -CLOCKPAGE_E_VIEW) << other;
+    EXPECT_EQ(code_in(other, CLOCKPAGE_OPEN_VIEW | CLOCKPAGE_OPEN_GUEST), 0) << other;
+  }
+  // Nor does a page's own reader do in a namespace with offsets, whatever the view says.
+  set(CLOCKPAGE_VIEW_VARIABLE, file("same"));
+  EXPECT_EQ(code_in(own, 0), -CLOCKPAGE_E_VIEW);
+  EXPECT_EQ(code_in("boottime 0 0\n", 0), 0);
 }
 
 }  // namespace

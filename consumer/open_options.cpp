@@ -74,6 +74,7 @@ int read_parents(const clockpage_open_options& options, open_request& request,
 // $CLOCKPAGE_VIEW and $CLOCKPAGE_VIEW_PARENTS.
 int read_environment(open_request& request, clockpage_open_error& error) {
   request.view = variable(CLOCKPAGE_VIEW_VARIABLE);
+  request.view_is_environments = !request.view.empty();
   const std::string parents = variable(CLOCKPAGE_VIEW_PARENTS_VARIABLE);
   if (request.view.empty() || parents.empty()) return CLOCKPAGE_OK;
   for (std::string_view rest = parents;;) {

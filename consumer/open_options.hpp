@@ -17,8 +17,9 @@ struct open_request {
   std::uint8_t format = 0;
   std::uint8_t smear = 0;
   std::string directory;
-  std::string view;                  // empty: none
-  std::vector<std::string> parents;  // the view's ancestors, nearest first
+  std::string view;                   // empty: none
+  bool view_is_environments = false;  // not named by the caller
+  std::vector<std::string> parents;   // the view's ancestors, nearest first
 
   [[nodiscard]] bool has(std::uint32_t flag) const { return (flags & flag) != 0; }
 };

@@ -4,10 +4,13 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <cinttypes>
 
 #include "handover.hpp"
+#include "kernels_view.h"
 #include "mapping.hpp"
 #include "open_error.hpp"
+#include "timens_offsets.hpp"
 
 namespace clockpage::detail {
 namespace interprocess = boost::interprocess;
@@ -71,6 +74,36 @@ int opened_view::map(const open_request& request, const clockpage_directory_page
                   "present");
   }
   return CLOCKPAGE_OK;
+}
+
+// By number, as a page's own reader is of what the slot said.
+int opened_view::check_kernels_view(clockpage_open_error& error) const {
+  if (reader.number != slot.number) {
+    return refuse(&error, CLOCKPAGE_E_BUSY, "it was changed while it was being opened");
+  }
+  const auto own = own_timens_offsets();
+  if (const auto* unknown = std::get_if<TimensRefusal>(&own)) {
+    return refuse(&error, CLOCKPAGE_E_VIEW,
+                  "whether it is the view of this process's time namespace cannot be told: %s",
+                  unknown->text.c_str());
+  }
+  const auto& offsets = std::get<TimensOffsets>(own);
+  if (clockpage_is_kernels_view(&reader, offsets.monotonic_ns, offsets.boottime_ns)) {
+    return CLOCKPAGE_OK;
+  }
+  static constexpr char kWhat[] =
+      "$" CLOCKPAGE_VIEW_VARIABLE " is not the view of this process's time namespace";
+  if (!clockpage_has_hosts_counter(&reader)) {
+    return refuse(&error, CLOCKPAGE_E_VIEW,
+                  "%s: its counter is not this kernel's (offset %" PRId64 ", ratio %" PRIu64
+                  " / 2^%u)",
+                  kWhat, slot.counter_offset, slot.counter_ratio, unsigned{slot.counter_frac_bits});
+  }
+  return refuse(&error, CLOCKPAGE_E_VIEW,
+                "%s: MONOTONIC %+" PRId64 " ns, BOOTTIME %+" PRId64
+                " ns; the namespace's are %+" PRId64 " ns, %+" PRId64 " ns",
+                kWhat, slot.monotonic_offset_ns, slot.boottime_offset_ns, offsets.monotonic_ns,
+                offsets.boottime_ns);
 }
 
 int check_page_reader(const clockpage_view_slot& slot, const clockpage_data_page& page,

@@ -29,6 +29,10 @@ struct opened_view {
   // Fills `reader`, once they are mapped and so is the region. Returns 0 or as clockpage_open.
   int make_reader(const open_request& request, const boost::interprocess::mapped_region& region,
                   clockpage_open_error& error);
+
+  // Refuses, with CLOCKPAGE_E_VIEW, a view that is not the one of the time namespace that this
+  // process is in, on the region's own kernel. Once there is `reader`.
+  int check_kernels_view(clockpage_open_error& error) const;
 };
 
 // A page's own reader can stand for a view only if a guest's counter *is* the counter of the page

@@ -81,10 +81,13 @@ class ViewToolTest(unittest.TestCase):
         path = self.write("shifted", monotonic_offset_ns=1000 * SECOND, boottime_offset_ns=5000 * SECOND)
         self.assert_shifted(self.clocks("--view", "shifted"), self.OFFSETS)
         self.assert_shifted(self.clocks("--view", path), self.OFFSETS)
-        self.assert_shifted(self.clocks(environment={"CLOCKPAGE_VIEW": path}), self.OFFSETS)
-        # The option goes before the environment.
-        self.write("same")
+        # The option goes before the environment, which may have been meant for another process.
+        self.assertIn("$CLOCKPAGE_VIEW is not the view of this process's time namespace",
+                      self.refused("read", environment={"CLOCKPAGE_VIEW": path}))
+        same = self.write("same")
         self.assert_shifted(self.clocks("--view", "same", environment={"CLOCKPAGE_VIEW": path}), {})
+        self.assert_shifted(self.clocks("--view", "shifted", environment={"CLOCKPAGE_VIEW": same}), self.OFFSETS)
+        self.assertEqual(self.json_of("read", environment={"CLOCKPAGE_VIEW": same})["view"]["monotonic_offset_ns"], 0)
 
     def test_a_guest_s_counter_is_computed_from_the_host_s(self):
         for fields in ({"counter_offset": -10**15}, {"counter_offset": 77, "counter_ratio": 3 << 46,

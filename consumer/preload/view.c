@@ -13,6 +13,8 @@
  */
 #include "preload.h"
 
+#include "kernels_view.h"
+
 #define READERS 64
 
 static struct clockpage_view_reader readers[READERS]; /* each filled once, before it is published */
@@ -23,11 +25,8 @@ static struct preload_expected expected;           /* constant once the source i
 
 static bool is_expected(const struct clockpage_view_reader *reader)
 {
-	if (!expected.known)
-		return true;
-	return reader->counter_offset == 0 && reader->ratio == (uint64_t)1 << reader->frac_bits &&
-	       reader->monotonic_offset_ns == (uint64_t)expected.monotonic_offset_ns &&
-	       reader->boottime_offset_ns == (uint64_t)expected.boottime_offset_ns;
+	return !expected.known || clockpage_is_kernels_view(reader, expected.monotonic_offset_ns,
+							    expected.boottime_offset_ns);
 }
 
 static void publish(const struct clockpage_view_reader *reader)

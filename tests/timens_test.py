@@ -230,22 +230,116 @@ class CompositionTest(TimensTest):
                               view["parent_generation"], view["smeared"]),
                              ("inner", 100 * SECOND, -SECOND, 0, smeared))
 
-    def test_a_machines_view_is_stood_on(self):
-        """As in a guest: the namespace's offsets come on top of the machine's."""
+    def test_the_kernels_offsets_are_all_whatever_view_there_is_outside(self):
+        """On the region's own kernel they are relative to the region's clocks."""
         self.need_namespaces()
-        code, _, err = tool("view", "add", "machine", "--monotonic", "1000", "--boottime", "2000", "--dir", self.dir)
+        code, _, err = tool("view", "add", "machine", "--monotonic", "1000", "--boottime", "2000", "--tsc-offset", "5",
+                            "--smeared", "--dir", self.dir)
         self.assertEqual(code, 0, err)
         self.addCleanup(tool, "view", "remove", "machine", "--dir", self.dir)
         machine = os.path.join(self.dir, "views", "machine")
-        view, (_, _, parents, _) = self.offsets_inside("--monotonic", "5", variables={"CLOCKPAGE_VIEW": machine})
-        self.assertEqual((view["monotonic_offset_ns"], view["boottime_offset_ns"]), (1005 * SECOND, 2000 * SECOND))
-        self.assertEqual(view["source"]["parent"], "machine")
-        self.assertEqual(parents, machine)
+        for option, smeared in ((["--monotonic", "5"], True), (["--monotonic", "5", "--unsmeared"], False)):
+            view, (_, _, parents, _) = self.offsets_inside(*option, variables={"CLOCKPAGE_VIEW": machine})
+            self.assertEqual((view["monotonic_offset_ns"], view["boottime_offset_ns"], view["counter_offset"],
+                              view["parent_generation"], view["smeared"]), (5 * SECOND, 0, 0, 0, smeared))
+            self.assertEqual((view["source"]["kind"], parents), ("given", ""))
 
-    def test_a_view_that_is_not_the_daemons_is_no_ground_to_stand_on(self):
+    def test_the_smear_of_a_view_that_is_not_the_daemons_is_not_known(self):
+        self.need_namespaces()
         for path in ("/etc/passwd", os.path.join(self.dir, "views", "none")):
-            self.one_line(self.run_in("--", "true", variables={"CLOCKPAGE_VIEW": path}), 1,
-                          "CLOCKPAGE_VIEW", path, "no view of the daemon")
+            variables = {"CLOCKPAGE_VIEW": path}
+            self.one_line(self.run_in("--", "true", variables=variables), 1, "CLOCKPAGE_VIEW", path,
+                          "no view of the daemon", "--unsmeared")
+            view, _ = self.offsets_inside("--boottime", "-2", "--unsmeared", variables=variables)
+            self.assertEqual((view["boottime_offset_ns"], view["smeared"]), (-2 * SECOND, False))
+
+
+class EnvironmentTest(TimensTest):
+    """$CLOCKPAGE_VIEW may have been meant for another process."""
+
+    def read_in(self, path, *arguments, unshare=("--boottime", "86400", "--monotonic", "-3")):
+        within = ["unshare", "--time", *unshare, "--fork"] if unshare else []
+        return command(*within, TOOL, "read", "--json", "--dir", self.dir, *arguments,
+                       variables={"CLOCKPAGE_VIEW": path})
+
+    def test_a_view_of_other_offsets_or_another_counter_is_refused_and_the_namespaces_own_is_taken(self):
+        self.need_namespaces()
+        namespaces = "the namespace's are -3000000000 ns, +86400000000000 ns"
+        for name, options, words in (
+                ("own", ("--boottime", "86400", "--monotonic", "-3"), None),
+                ("plain", (), ("MONOTONIC +0 ns, BOOTTIME +0 ns", namespaces)),
+                ("other", ("--boottime", "86400", "--monotonic", "-3.000000001"),
+                 ("MONOTONIC -3000000001 ns, BOOTTIME +86400000000000 ns", namespaces)),
+                ("guest", ("--boottime", "86400", "--monotonic", "-3", "--tsc-offset", "-7"),
+                 ("its counter is not this kernel's (offset -7,",))):
+            code, _, err = tool("view", "add", name, *options, "--dir", self.dir)
+            self.assertEqual(code, 0, err)
+            self.addCleanup(tool, "view", "remove", name, "--dir", self.dir)
+            path = os.path.join(self.dir, "views", name)
+            with self.subTest(name):
+                done = self.read_in(path)
+                if words is None:
+                    self.assertEqual(json.loads(self.good(done))["view"]["boottime_offset_ns"], 86400 * SECOND)
+                else:
+                    self.one_line(done, 1, path, "is not the view of this process's time namespace", *words,
+                                  who="clockpage")
+                # Who names a view means it.
+                self.good(self.read_in(path, "--view", name))
+                # On the host none of them is right, but the one without offsets.
+                on_host = self.read_in(path, unshare=())
+                self.assertEqual(on_host.returncode, 0 if name == "plain" else 1, on_host.stderr)
+
+
+class GuestTest(TimensTest):
+    """A machine with another boot id than the region's: here, of a mount namespace's making. Its daemon is
+    the one of a guest, whose view of this machine is "machine"."""
+
+    def setUp(self):
+        self.need_namespaces()
+        tool("view", "add", "machine", "--monotonic", "1000", "--boottime", "2000", "--dir", self.dir)
+        self.machine = os.path.join(self.dir, "views", "machine")
+        self.guest = tempfile.mkdtemp(prefix="clockpage-timens.")
+        self.addCleanup(shutil.rmtree, self.guest)
+        os.symlink(os.path.join(self.dir, "region"), os.path.join(self.guest, "region"))
+        daemon = subprocess.Popen([DAEMON, "--dir", self.guest, "--quiet", "--realtime-priority", "none",
+                                   "--pass-through", "--parent-view", self.machine])
+        self.addCleanup(end, daemon)
+        deadline = time.monotonic() + 20
+        while tool("view", "list", "--dir", self.guest)[0] != 0:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        self.boot_id = os.path.join(self.guest, "boot_id")
+        with open(self.boot_id, "w", encoding="ascii") as file:
+            file.write("01234567-89ab-cdef-0123-456789abcdef\n")
+
+    def in_guest(self, *arguments, **options):
+        return command("unshare", "--mount", "sh", "-c",
+                       f'mount --bind "{self.boot_id}" /proc/sys/kernel/random/boot_id && exec "$@"', "sh",
+                       TOOL, "timens", "run", *arguments, **options)
+
+    def test_a_namespaces_view_is_composed_from_the_guests_own(self):
+        script = f'"{TOOL}" view show "${{CLOCKPAGE_VIEW##*/}}" --json && ' \
+                 'echo "$CLOCKPAGE_VIEW_PARENTS,$CLOCKPAGE_PRELOAD_GUEST"'
+        for outside in ({}, {"CLOCKPAGE_VIEW": self.machine}):
+            done = self.in_guest("--guest", "--dir", self.guest, "--monotonic", "5", "--unsmeared", "--preload", "--",
+                                 "sh", "-c", script, variables=outside)
+            shown, _, said = self.good(done).strip().rpartition("\n")
+            view = json.loads(shown)["view"]
+            self.assertEqual((view["monotonic_offset_ns"], view["boottime_offset_ns"]), (1005 * SECOND, 2000 * SECOND))
+            self.assertEqual(said, f"{self.machine},1")
+
+    def test_programs_read_their_namespaces_clocks(self):
+        done = self.in_guest("--guest", "--dir", self.guest, "--monotonic", "5", "--boottime", "-1", "--preload", "--",
+                             os.path.join(BIN, "preload_helper"), "clocks")
+        said = json.loads(self.good(done))
+        # This kernel is none of a guest's: its clocks are the region's, and the machine's come on top.
+        for name, more in (("monotonic", 1000), ("raw", 1000), ("boottime", 2000), ("realtime", 0)):
+            self.assertLess(abs(said[name] - said["kernel_" + name] - more * SECOND), 20 * SECOND, (name, said))
+
+    def test_whose_machine_the_region_is_of_is_to_be_said(self):
+        region = os.path.join(self.guest, "region")
+        self.one_line(self.in_guest("--dir", self.guest, "--", "true"), 1, region, "boot_id", "--guest")
+        self.one_line(self.run_in("--guest", "--", "true"), 1, "--guest", "is of the kernel that runs here")
 
 
 class RefusedTest(TimensTest):

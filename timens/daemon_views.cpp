@@ -31,15 +31,12 @@ ViewFacts facts_of(const json& answer) {
     ViewFacts facts;
     facts.name = view.at("name").get<std::string>();
     facts.path = view.at("path").get<std::string>();
-    facts.counter_offset = view.at("counter_offset").get<std::int64_t>();
-    facts.counter_ratio = view.at("counter_ratio").get<std::uint64_t>();
-    facts.counter_frac_bits = view.at("counter_frac_bits").get<std::uint8_t>();
-    facts.offsets = {view.at("monotonic_offset_ns").get<std::int64_t>(),
-                     view.at("boottime_offset_ns").get<std::int64_t>()};
     facts.smeared = view.at("smeared").get<bool>();
     const json& source = view.at("source");
-    if (source.at("kind") == "parent") facts.parent = source.at("parent").get<std::string>();
-    if (facts.counter_frac_bits > 63) throw std::runtime_error("counter_frac_bits is out of range");
+    if (source.at("kind") == "parent" && source.contains("parent_view"))
+      facts.parent_path = source.at("parent_view").get<std::string>();
+    else if (source.at("kind") == "parent")
+      facts.parent = source.at("parent").get<std::string>();
     return facts;
   } catch (const std::exception& error) {
     throw std::runtime_error(std::string("the daemon's answer is not understood: ") + error.what());
@@ -69,41 +66,36 @@ std::string free_name(const std::string& directory) {
 
 }  // namespace
 
-OuterView outer_view(const std::string& directory) {
+bool outer_view_is_smeared(const std::string& directory) {
   const char* variable = std::getenv(CLOCKPAGE_VIEW_VARIABLE);
-  if (variable == nullptr || *variable == '\0') return {};
+  if (variable == nullptr || *variable == '\0') return false;
   const filesystem::path path = variable;
   std::error_code error;
-  const filesystem::path own = view_path(directory, path.filename());
-  if (!filesystem::equivalent(path, own, error))
+  if (!filesystem::equivalent(path, view_path(directory, path.filename()), error))
     throw std::runtime_error(fmt::format(
-        "${} is {}, which is no view of the daemon of {}: the namespace's view cannot be composed "
-        "from it (--dir names another daemon; env -u {} leaves it out)",
-        CLOCKPAGE_VIEW_VARIABLE, path.string(), directory, CLOCKPAGE_VIEW_VARIABLE));
-  OuterView outer;
-  outer.view = show_view(directory, path.filename());
-  if (outer.view->parent) outer.parent = show_view(directory, *outer.view->parent);
-  return outer;
+        "${} is {}, which is no view of the daemon of {}: whether it is smeared, as the new view "
+        "is to be then, is not known (--smeared or --unsmeared says it)",
+        CLOCKPAGE_VIEW_VARIABLE, path.string(), directory));
+  return show_view(directory, path.filename()).smeared;
 }
 
-ViewFacts add_view(const std::string& directory, const std::string& name, const ViewPlan& plan,
-                   bool smeared) {
+ViewFacts add_view(const std::string& directory, const std::string& name,
+                   const TimensOffsets& offsets, bool smeared) {
   json wanted = request("view.add", name.empty() ? free_name(directory) : name);
   wanted["smeared"] = smeared;
-  wanted["monotonic_offset_ns"] = plan.offsets.monotonic_ns;
-  wanted["boottime_offset_ns"] = plan.offsets.boottime_ns;
-  if (plan.parent) wanted["parent"] = *plan.parent;
+  wanted["monotonic_offset_ns"] = offsets.monotonic_ns;
+  wanted["boottime_offset_ns"] = offsets.boottime_ns;
   return facts_of(ask(directory, wanted));
 }
 
 std::vector<std::string> ancestors_of(const std::string& directory, const ViewFacts& view) {
   std::vector<std::string> paths;
-  for (std::optional<std::string> parent = view.parent;
-       parent && paths.size() < CLOCKPAGE_VIEW_MAX_ANCESTORS;) {
-    const ViewFacts facts = show_view(directory, *parent);
+  ViewFacts facts = view;
+  while (facts.parent && paths.size() < CLOCKPAGE_VIEW_MAX_ANCESTORS) {
+    facts = show_view(directory, *facts.parent);
     paths.push_back(facts.path);
-    parent = facts.parent;
   }
+  if (facts.parent_path) paths.push_back(*facts.parent_path);
   return paths;
 }
 

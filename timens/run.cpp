@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -28,6 +30,7 @@ struct RunOptions {
   std::string name;  // empty: timens-PID
   AskedOffsets offsets;
   bool smeared = false, unsmeared = false;  // neither: as the view outside
+  bool guest = false;
   bool preload = false, quiet = false;
   std::vector<std::string> command;  // not empty
 };
@@ -59,22 +62,54 @@ TimensOffsets offsets_or_throw(const std::variant<TimensOffsets, TimensRefusal>&
   return std::get<TimensOffsets>(read);
 }
 
+// Whether the region is another machine's: of another boot than this kernel's. Nothing where there
+// is no region.
+std::optional<bool> is_other_machines(const std::string& directory) {
+  clockpage_open_options options{};
+  options.size = sizeof options;
+  options.directory = directory.c_str();
+  options.flags = CLOCKPAGE_OPEN_GUEST | CLOCKPAGE_OPEN_HOST_CLOCKS;
+  clockpage_open_error error{};
+  clockpage_region* opened = nullptr;
+  if (clockpage_open(&options, &opened, &error) != CLOCKPAGE_OK) {
+    if (error.saved_errno == ENOENT) return std::nullopt;  // the daemon will have more to say
+    throw std::runtime_error(error.where);
+  }
+  const std::unique_ptr<clockpage_region, decltype(&clockpage_close)> region(opened,
+                                                                             clockpage_close);
+  std::uint8_t boot_id[16];
+  if (clockpage_boot_id(boot_id) != CLOCKPAGE_OK)
+    throw std::runtime_error(
+        fmt::format("cannot tell this machine's boot id: {}", std::strerror(errno)));
+  return std::memcmp(clockpage_directory_of(opened)->boot_id, boot_id, sizeof boot_id) != 0;
+}
+
+// In a guest any view is believed in, so that is to be said, and not where it is not so.
+void check_machine(const RunOptions& options) {
+  const std::optional<bool> other = is_other_machines(options.directory);
+  if (!other || *other == options.guest) return;
+  const std::string region = options.directory + "/" CLOCKPAGE_REGION_FILE;
+  if (options.guest)
+    throw std::runtime_error("--guest: " + region +
+                             " is of the kernel that runs here: this is no guest of its machine");
+  throw std::runtime_error(
+      region + ": boot_id is not that of this boot of this machine (--guest: it is the host's)");
+}
+
 int run_command(const RunOptions& options) {
   Launcher launcher;  // before there is anything that must be taken away again
   const std::string library = options.preload ? preload_library() : "";
-  const OuterView outer = outer_view(options.directory);
-  // Only there does it matter, so only there must it be known.
-  const TimensOffsets own = outer.view ? offsets_or_throw(own_timens_offsets()) : TimensOffsets{};
+  check_machine(options);
+  const bool smeared =
+      options.smeared || (!options.unsmeared && outer_view_is_smeared(options.directory));
   make_time_namespace(options.offsets);
   const TimensOffsets made = offsets_or_throw(read_timens_offsets("self"));  // the children's
-  const bool smeared =
-      !options.unsmeared && (options.smeared || (outer.view && outer.view->smeared));
   const NamespaceView view(options.directory,
-                           add_view(options.directory, options.name,
-                                    plan_view(made, own, outer.view, outer.parent), smeared));
+                           add_view(options.directory, options.name, made, smeared));
   set_region_environment(options.directory);
   set_view_environment(view.facts().path, ancestors_of(options.directory, view.facts()));
-  if (options.preload) set_preload_environment(library, {.quiet = options.quiet});
+  if (options.preload)
+    set_preload_environment(library, {.quiet = options.quiet, .guest = options.guest});
   return launcher.run(kProgram, options.command);
 }
 
@@ -118,6 +153,9 @@ void add_run_command(CLI::App& app, Run& run, std::vector<std::string> rest) {
       ->envname(CLOCKPAGE_DIRECTORY_VARIABLE)
       ->type_name("DIR")
       ->capture_default_str();
+  command->add_flag("--guest", options->guest,
+                    "The region is another machine's, the host of this guest, and DIR's daemon "
+                    "hands it through");
   auto* preload = command->add_flag("--preload", options->preload,
                                     "The command's own clock functions read the page, too: as "
                                     "clockpage run");
@@ -137,8 +175,11 @@ void add_run_command(CLI::App& app, Run& run, std::vector<std::string> rest) {
       "is made by the daemon of DIR from what the kernel then says the offsets are; the command\n"
       "finds it by CLOCKPAGE_DIR and CLOCKPAGE_VIEW. Where $CLOCKPAGE_VIEW is set already, the "
       "new\n"
-      "view stands on what that one stands on; it is smeared if that one is, unless it is told\n"
-      "otherwise.\n\n"
+      "view is smeared if that one is, unless it is told otherwise; its clocks have nothing of "
+      "it.\n"
+      "With --guest what the command reads itself, without --preload, must be opened as a "
+      "guest's,\n"
+      "too (CLOCKPAGE_OPEN_GUEST).\n\n"
       "Signals are passed on. The view is taken away when the command has ended; what it left\n"
       "running keeps the view if it has opened it. Who kills this program by SIGKILL leaves the "
       "view\n"

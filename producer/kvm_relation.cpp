@@ -92,7 +92,9 @@ std::optional<std::vector<unsigned>> numbered_entries(const File& directory,
 }
 
 // Field 22 of /proc/PID/stat. The second, the program's name, may contain anything.
+// Nothing, and errno is neither ENOENT nor ESRCH: there may be such a process.
 std::optional<std::uint64_t> start_time_of(pid_t pid) {
+  errno = 0;
   const File file(open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
   std::array<char, 1024> text{};
   const ssize_t length = file.get() < 0 ? -1 : ::read(file.get(), text.data(), text.size());
@@ -200,7 +202,7 @@ KvmReading read_vcpus(const File& machine) {
   return {State::known, *first, {}};
 }
 
-[[noreturn]] void fail_root(const fs::path& root, int error) {
+std::string without_root(const fs::path& root, int error) {
   const char* advice = "";
   if (error == ENOENT)
     advice =
@@ -208,8 +210,12 @@ KvmReading read_vcpus(const File& machine) {
         "KVM here; else ";
   if (error == EACCES) advice = ": debugfs is for root alone; else ";
   if (error == EPERM) advice = ": the kernel is locked down; else ";
-  throw RegionError(fmt::format("{}: {}{}{}", root.string(), std::strerror(error),
-                                *advice != '\0' ? advice : "; ", kByHand));
+  return fmt::format("{}: {}{}{}", root.string(), std::strerror(error),
+                     *advice != '\0' ? advice : "; ", kByHand);
+}
+
+[[noreturn]] void fail_root(const fs::path& root, int error) {
+  throw RegionError(without_root(root, error));
 }
 
 struct Candidate {
@@ -283,9 +289,17 @@ KvmReading KvmDebugfs::read(const KvmMachine& machine) const {
   const auto gone = [&](const char* why) {
     return not_known(State::gone, fmt::format("{}: {}", path_of(machine).string(), why));
   };
-  if (start_time_of(machine.pid) != machine.start_time) return gone("the VMM's process has ended");
+  const auto start_time = start_time_of(machine.pid);
+  if (!start_time && errno != 0 && errno != ENOENT && errno != ESRCH)
+    return not_known(State::unreadable,
+                     fmt::format("/proc/{}/stat: {}", machine.pid, std::strerror(errno)));
+  if (start_time != machine.start_time) return gone("the VMM's process has ended");
+  // Without debugfs, or KVM's directory there, nothing can be said of any machine.
+  const File root(open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (root.get() < 0) return not_known(State::unreadable, without_root(root_, errno));
+  const std::string name = path_of(machine).filename().string();
   const File directory(
-      open(path_of(machine).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+      openat(root.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   struct stat status {};
   if (directory.get() < 0 && errno == ENOENT) return gone("the virtual machine has ended");
   if (directory.get() < 0 || fstat(directory.get(), &status) != 0)
@@ -299,7 +313,8 @@ KvmReading KvmDebugfs::read(const KvmMachine& machine) const {
     if (reading.state != State::nested) break;
   }
   // Files that fail because the machine ends under us are no fault of theirs.
-  if (reading.state == State::unreadable && access(path_of(machine).c_str(), F_OK) != 0)
+  if (reading.state == State::unreadable && faccessat(root.get(), name.c_str(), F_OK, 0) != 0 &&
+      errno == ENOENT)
     return gone("the virtual machine has ended");
   if (!reading.reason.empty())
     reading.reason = fmt::format("{}: {}", path_of(machine).string(), reading.reason);

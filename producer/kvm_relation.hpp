@@ -45,8 +45,8 @@ struct KvmReading {
     known,
     disagree,    // two vCPUs have different relations: there is none for a view
     nested,      // what the files say may be an L2 guest's
-    unreadable,  // for now: no vCPU yet, a file that cannot be read or understood
-    gone,        // this machine is no more
+    unreadable,  // for now: no debugfs, no vCPU yet, a file that cannot be read or understood
+    gone,        // this machine is no more: KVM's directory is there, and it is not in it
   };
   State state = State::unreadable;
   CounterRelation relation{};  // if known

@@ -282,6 +282,20 @@ TEST_F(KvmRelationTest, KnowsWhenTheMachineHasEnded) {
             ours("the virtual machine has ended, and another one has its name"));
 }
 
+// An unmounted debugfs says of no machine that it has ended.
+TEST_F(KvmRelationTest, TellsAMissingDebugfsFromAMachineThatHasEnded) {
+  vcpu(vm(), 0, "-5");
+  const KvmMachine machine = debugfs_.find(getpid(), std::nullopt);
+  const fs::path away = root_.string() + ".away";
+  fs::rename(root_, away);
+  EXPECT_EQ(debugfs_.read(machine).state, State::unreadable);
+  EXPECT_EQ(debugfs_.read(machine).reason.find(root_.string() + ": No such file or directory: "),
+            0U)
+      << debugfs_.read(machine).reason;
+  fs::rename(away, root_);
+  EXPECT_EQ(debugfs_.read(machine).state, State::known);
+}
+
 TEST_F(KvmRelationTest, DoesNotFollowAnotherProcessThatHasItsNumber) {
   const pid_t child = fork();
   if (child == 0) {

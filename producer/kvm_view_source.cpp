@@ -46,19 +46,38 @@ KvmViewSource::KvmViewSource(KvmDebugfs debugfs, const ViewFields& fields, const
     last_ = CounterRelation{integer_of<std::int64_t>(*relation, "offset"),
                             integer_of<std::uint64_t>(*relation, "ratio"),
                             integer_of<std::uint8_t>(*relation, "frac_bits")};
+  if (memory.contains("unreadable_since_ns"))
+    unreadable_since_ = Clock::time_point(
+        std::chrono::nanoseconds(integer_of<std::int64_t>(memory, "unreadable_since_ns")));
+}
+
+// What was known last, after a reading that has not told.
+bool KvmViewSource::may_hold() {
+  if (state_ != State::unreadable) {
+    unreadable_since_.reset();
+    return state_ == State::nested;
+  }
+  const auto now = Clock::now();
+  if (!unreadable_since_ || *unreadable_since_ > now) unreadable_since_ = now;
+  return now - *unreadable_since_ < kPatience;
 }
 
 void KvmViewSource::apply(ViewState& state, const ViewRegistry& /*views*/) {
   KvmReading reading = debugfs_.read(machine_);
   state_ = reading.state;
   reason_ = std::move(reading.reason);
-  // Of two relations, or of an unknown one and none before it, no view can be made.
-  if (state_ == State::disagree) last_.reset();
+  // Of two relations, of one that nobody can follow, or of none before it, no view can be made.
+  if (!may_hold()) last_.reset();
   if (state_ == State::known) last_ = reading.relation;
   if (!last_) throw RegionError(reason_);
   state.counter_offset = last_->offset;
   state.counter_ratio = last_->ratio;
   state.counter_frac_bits = last_->frac_bits;
+}
+
+ViewSource::Doubt KvmViewSource::doubt() const {
+  if (state_ == State::known) return {};
+  return {reason_, state_ == State::nested};
 }
 
 Json KvmViewSource::json() const {
@@ -73,11 +92,15 @@ Json KvmViewSource::json() const {
 }
 
 Json KvmViewSource::memory() const {
-  return {{"kvm",
-           {{"start_time", machine_.start_time},
-            {"creator", machine_.creator},
-            {"fd", machine_.fd},
-            {"inode", machine_.inode}}}};
+  Json memory{{"kvm",
+               {{"start_time", machine_.start_time},
+                {"creator", machine_.creator},
+                {"fd", machine_.fd},
+                {"inode", machine_.inode}}}};
+  if (unreadable_since_)
+    memory["unreadable_since_ns"] =
+        std::chrono::nanoseconds(unreadable_since_->time_since_epoch()).count();
+  return memory;
 }
 
 }  // namespace clockpage::producer

@@ -72,9 +72,15 @@ ViewSnapshot read_view_file(const fs::path& path) {
   return view;
 }
 
-mode_t settled_mode(const FileFields& file, const ViewSnapshot* now) {
+mode_t settled_mode(const FileFields& file, const ViewSnapshot* now, bool followed) {
   const uid_t owner = file.uid.value_or(now != nullptr ? now->uid : geteuid());
   const bool ours = owner == geteuid();
+  if (followed && !ours)
+    throw RegionError(fmt::format(
+        "uid is {}: a view that follows a virtual machine or a parent stays clockpaged's "
+        "own (uid {}), or its owner could end that by truncating it: give access by its "
+        "group, with mode 0640",
+        owner, geteuid()));
   const mode_t at_most = ours ? 0644 : 0444;
   const mode_t mode = file.mode.value_or(now != nullptr ? now->mode & at_most : at_most);
   if ((mode & ~at_most) != 0)

@@ -15,8 +15,9 @@ namespace clockpage::producer {
 ViewSnapshot read_view_file(const std::filesystem::path& path);
 
 // Mode and owner of a new view, and of one that is to be changed (`now`). Throws RegionError for
-// what would keep the writer from its own file, or let its owner write it.
-mode_t settled_mode(const FileFields& file, const ViewSnapshot* now);
+// what would keep the writer from its own file, or let its owner write it. `followed`: the view is
+// not numbers alone, and its owner could end the following by truncating it.
+mode_t settled_mode(const FileFields& file, const ViewSnapshot* now, bool followed);
 // Throws RegionError.
 void change_file(const std::filesystem::path& path, const FileFields& file, mode_t mode);
 

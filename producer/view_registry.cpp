@@ -298,8 +298,8 @@ Json ViewRegistry::add(const std::string& name, const ViewFields& fields, const 
 
 void ViewRegistry::make_file(const std::string& name, Sourced view, const ViewState& state,
                              std::uint64_t marker, const FileFields& file) {
-  const mode_t mode = settled_mode(file, nullptr);
   const bool sourced = !view.sources.empty();
+  const mode_t mode = settled_mode(file, nullptr, sourced);
   remember_parent(view, state);
   const fs::path path = directory_ / "views" / name;
   struct stat status {};
@@ -350,7 +350,7 @@ Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const 
   if (same_machine && parent_source_of(view.sources) != nullptr)
     view.sources = make_sources_(view.fields, remembered_by(before->second.sources));
   const ViewState state = compose(view.fields, view.sources);
-  const mode_t mode = settled_mode(file, &now);
+  const mode_t mode = settled_mode(file, &now, !view.sources.empty());
   const ViewFile page = ViewFile::open(directory_, name, region_);
   const bool changes_file = file.mode || file.uid || file.gid;
   if (changes_file) change_file(directory_ / "views" / name, file, mode);
@@ -513,10 +513,20 @@ void ViewRegistry::refresh(const std::string& name, Sourced& view) {
     }
     if (!view.trouble.empty()) say_(fmt::format("view {} can be read through again", name));
     view.trouble.clear();
+    say_doubt(name, view);
   } catch (const RegionError& e) {
     if (view.trouble == e.what()) return;
     view.trouble = e.what();
     withdraw(name, view.trouble);
+  }
+}
+
+// Once: a nested guest may come and go with every poll.
+void ViewRegistry::say_doubt(const std::string& name, Sourced& view) const {
+  for (const auto& source : view.sources) {
+    const ViewSource::Doubt doubt = source->doubt();
+    if (!doubt.lasts || std::exchange(view.said_doubt, true)) continue;
+    say_(fmt::format("view {} stays as it is, which may be wrong by now: {}", name, doubt.reason));
   }
 }
 
@@ -539,6 +549,10 @@ void ViewRegistry::refresh_children_of(const std::string& name) {
         changed.push_back(child);
       }
   }
+}
+
+void ViewRegistry::withdraw_followed(const std::string& reason) {
+  for (const auto& [name, view] : sourced_) withdraw(name, reason);
 }
 
 void ViewRegistry::poll() {

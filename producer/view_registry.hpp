@@ -71,6 +71,9 @@ class ViewRegistry {
   // Makes anew every view that is not numbers alone, parents before their children. Once a second.
   void poll();
 
+  // Withdraws them: nobody will make them anew.
+  void withdraw_followed(const std::string& reason);
+
   // Of a view of this region. Throws RegionError.
   [[nodiscard]] ViewSnapshot current(const std::string& name) const;
   [[nodiscard]] const clockpage_directory_page& region() const noexcept { return region_; }
@@ -87,12 +90,14 @@ class ViewRegistry {
     std::string trouble;  // why it is withdrawn; empty: it is not
     // Of its parent, when it was composed last; nothing: not known, or it has none.
     std::optional<std::uint64_t> parent_marker = std::nullopt;
+    bool said_doubt = false;  // that it may not be so any more
   };
 
   [[nodiscard]] std::filesystem::path record_path(const std::string& name) const;
   [[nodiscard]] ViewState compose(const ViewFields& fields, const ViewSources& sources) const;
   [[nodiscard]] ViewState own_state(const ViewFields& fields, const ViewSources& sources) const;
   void refuse_to_move_guests_guests() const;
+  void refuse_to_save_what_is_not_known(const std::string& name) const;
   void refuse_ring(const std::string& name, const ViewFields& fields) const;
   void remember_parent(Sourced& view, const ViewState& composed) const;
   void change(const std::string& name, Sourced& view, const ViewFile& page,
@@ -109,6 +114,7 @@ class ViewRegistry {
   void make_file(const std::string& name, Sourced view, const ViewState& state,
                  std::uint64_t marker, const FileFields& file);
   void refresh(const std::string& name, Sourced& view);
+  void say_doubt(const std::string& name, Sourced& view) const;
   void refresh_after_parents(const std::string& name, std::set<std::string>& done);
   void refresh_children_of(const std::string& name);
   void withdraw(const std::string& name, const std::string& reason);

@@ -34,6 +34,7 @@ std::string refusal(const std::function<void()>& act) {
 struct FakeVm {
   std::int64_t offset = 1000;
   bool known = true;
+  ViewSource::Doubt doubt{};
   int asked = 0;
 };
 
@@ -45,6 +46,7 @@ class FakeSource final : public ViewSource {
     if (!vm_.known) throw RegionError("the VM is gone");
     state.counter_offset = vm_.offset;
   }
+  [[nodiscard]] Doubt doubt() const override { return vm_.doubt; }
   [[nodiscard]] Json json() const override { return {{"kind", "fake"}}; }
 
  private:
@@ -406,6 +408,62 @@ TEST_F(ViewRegistryTest, AChangeOfAParentReachesItsChildrenAtOnce) {
   views.poll();
   EXPECT_EQ(views.show("b")["state"], "withdrawn");
   EXPECT_EQ(views.show("c")["state"], "withdrawn");
+}
+
+TEST_F(ViewRegistryTest, AFollowedViewIsNobodyElses) {
+  ViewRegistry views = make();
+  const FileFields another{.mode = 0444, .uid = 12345, .gid = std::nullopt};
+  const FileFields group{.mode = 0640, .uid = std::nullopt, .gid = 12345};
+  ViewFields vm;
+  vm.vm_pid = 1;
+  EXPECT_EQ(refusal([&] { views.add("a", vm, another); }).find("uid is 12345: a view that follows"),
+            0U);
+  EXPECT_FALSE(fs::exists(record("a")));
+  EXPECT_EQ(views.add("a", vm, group)["gid"], 12345);
+  EXPECT_NE(refusal([&] { views.set("a", {}, another); }), "accepted");
+  EXPECT_EQ(views.show("a")["uid"], geteuid());
+  // Nor does another's become one.
+  views.add("b", {}, another);
+  EXPECT_NE(refusal([&] { views.set("b", vm, {}); }), "accepted");
+  EXPECT_FALSE(fs::exists(record("b")));
+}
+
+TEST_F(ViewRegistryTest, ADoubtThatLastsIsSaidOnceAndEveryDoubtKeepsFromSaving) {
+  ViewRegistry views = make();
+  ViewFields vm;
+  vm.vm_pid = 1;
+  const Json before = views.add("a", vm, {});
+  vm_.doubt = {"unreadable", false};
+  views.poll();
+  EXPECT_TRUE(said_.empty());
+  EXPECT_EQ(refusal([&] { (void)views.save("a"); }),
+            "view a: its relation is not known at present: unreadable");
+  for (const bool nested : {true, false, true}) {
+    vm_.doubt = nested ? ViewSource::Doubt{"nested", true} : ViewSource::Doubt{};
+    views.poll();
+  }
+  EXPECT_EQ(said_,
+            (std::vector<std::string>{"view a stays as it is, which may be wrong by now: nested"}));
+  EXPECT_NE(refusal([&] { (void)views.save("a"); }).find("nested"), std::string::npos);
+  EXPECT_EQ(views.show("a"), before);
+  vm_.doubt = {};
+  vm_.offset++;  // and not polled since
+  EXPECT_NE(refusal([&] { (void)views.save("a"); }).find("changes at this moment"),
+            std::string::npos);
+}
+
+TEST_F(ViewRegistryTest, WithdrawsWhatNobodyWillFollowAndLeavesNumbersAlone) {
+  ViewRegistry views = make();
+  ViewFields vm;
+  vm.vm_pid = 1;
+  views.add("a", vm, {});
+  views.add("b", {}, {});
+  views.withdraw_followed("the end");
+  EXPECT_EQ(said_, (std::vector<std::string>{"view a is withdrawn: the end"}));
+  EXPECT_EQ(views.show("a")["state"], "withdrawn");
+  EXPECT_EQ(views.show("b")["state"], "ok");
+  said_.clear();
+  EXPECT_EQ(make().show("a")["state"], "ok");  // the next one follows it again
 }
 
 }  // namespace

@@ -70,9 +70,24 @@ ViewFields fields_of(const ViewState& state) {
 
 }  // namespace
 
+// A relation that held some time ago would go on as the guest's own at the other host.
+void ViewRegistry::refuse_to_save_what_is_not_known(const std::string& name) const {
+  const auto found = sourced_.find(name);
+  if (found == sourced_.end() || found->second.fields.parent) return;  // save_view says of that
+  const ViewState now = compose(found->second.fields, found->second.sources);
+  for (const auto& source : found->second.sources)
+    if (const auto doubt = source->doubt(); !doubt.reason.empty())
+      throw RegionError(
+          fmt::format("view {}: its relation is not known at present: {}", name, doubt.reason));
+  if (now != current(name).state)
+    throw RegionError(fmt::format(
+        "view {}: its relation changes at this moment: save it once its guest is paused", name));
+}
+
 Json ViewRegistry::save(const std::string& name) const {
   refuse_to_move_guests_guests();
   (void)current(name);  // says best what is wrong with it
+  refuse_to_save_what_is_not_known(name);
   const ViewFile view = ViewFile::open(directory_, name, region_);
   try {
     return json_of(at_this_moment(
@@ -123,7 +138,7 @@ Json ViewRegistry::restore(const std::string& name, const RestoreFields& fields,
 void ViewRegistry::restore_into(const std::string& name, Sourced view, const ViewState& state,
                                 const SavedView& saved, const FileFields& file) {
   const ViewSnapshot now = current(name);
-  const mode_t mode = settled_mode(file, &now);
+  const mode_t mode = settled_mode(file, &now, !view.sources.empty());
   const ViewFile page = ViewFile::open(directory_, name, region_);
   if (file.mode || file.uid || file.gid) change_file(directory_ / "views" / name, file, mode);
   const bool sourced = !view.sources.empty();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 #include "view_page.hpp"
@@ -24,6 +25,13 @@ class ViewSource {
   // Throws RegionError if the relation cannot be said at this moment: the view is then not made, or
   // withdrawn until it can.
   virtual void apply(ViewState& state, const ViewRegistry& views) = 0;
+  // Why what apply() has left last may not be so any more: it is what held before. An empty reason:
+  // none.
+  struct Doubt {
+    std::string reason{};
+    bool lasts = false;  // for as long as somebody likes: worth a line
+  };
+  [[nodiscard]] virtual Doubt doubt() const { return {}; }
   // {"kind": "...", ...} for answers.
   [[nodiscard]] virtual nlohmann::json json() const = 0;
   // An object of what it has to know again after a restart, beside the fields; its keys are its

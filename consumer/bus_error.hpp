@@ -19,22 +19,25 @@ struct BusErrorLine {
   std::size_t length = 0;
 };
 inline BusErrorLine bus_error_line;
+inline int bus_error_code = 1;
 inline bool bus_errors_are_anothers = false;
 
 inline void on_bus_error(int, siginfo_t* info, void*) {
   // BUS_ADRERR: nothing is behind the address any more. No other function is safe here.
   if (info->si_code == BUS_ADRERR) {
-    if (write(STDERR_FILENO, bus_error_line.text.data(), bus_error_line.length) < 0) _exit(1);
-    _exit(1);
+    if (write(STDERR_FILENO, bus_error_line.text.data(), bus_error_line.length) < 0)
+      _exit(bus_error_code);
+    _exit(bus_error_code);
   }
   signal(SIGBUS, SIG_DFL);
   raise(SIGBUS);
 }
 
 // From here on a read or write of mapped memory that is there no longer ends the process with exit
-// code 1 and the one line "WHO: FILE: was truncated while it was mapped".
-inline void explain_bus_errors(const std::string& who, const std::string& file) {
+// code `code` and the one line "WHO: FILE: was truncated while it was mapped".
+inline void explain_bus_errors(const std::string& who, const std::string& file, int code = 1) {
   if (bus_errors_are_anothers) return;
+  bus_error_code = code;
   std::string line = who + ": " + file;
   std::replace(line.begin(), line.end(), '\n', '?');
   line.resize(std::min<std::size_t>(line.size(), 900));

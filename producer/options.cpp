@@ -103,7 +103,8 @@ std::optional<gid_t> group_number(const std::string& text) {
 
 void add_control_options(CLI::App& app, Options& o) {
   CLI::Option* none =
-      app.add_flag("!--no-control", o.control, "Serve no views: no socket DIR/control");
+      app.add_flag("!--no-control", o.control,
+                   "Serve no socket DIR/control: views are followed, but neither made nor changed");
   app.add_option_function<std::string>(
          "--kvm-debugfs",
          [&o](const std::string& text) {
@@ -112,8 +113,7 @@ void add_control_options(CLI::App& app, Options& o) {
          },
          "Where KVM's debugfs files are, which the views of virtual machines are made from "
          "(default: /sys/kernel/debug/kvm)")
-      ->type_name("DIR")
-      ->excludes(none);
+      ->type_name("DIR");
   app.add_option_function<std::string>(
          "--control-group",
          [&o](const std::string& text) {

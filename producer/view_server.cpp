@@ -18,8 +18,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "bus_error.hpp"
@@ -43,6 +45,7 @@ constexpr auto kShortestDelay = 1s;   // between the starts of two servers
 constexpr auto kLongestDelay = 60s;   // where none comes up
 constexpr auto kLongLife = 10s;       // of a server that did
 constexpr auto kPatience = 5s;        // with an earlier server, to end
+constexpr int kExitBusError = 70;     // of a server that a truncated view has ended
 constexpr int kRegionDescriptor = 3;  // in the children, where they have one
 
 struct RegionCloser {
@@ -116,7 +119,8 @@ void unblock_signals() {
 }
 
 int serve(const Options& options) {
-  explain_bus_errors("clockpaged", options.directory + ": a view, or the region,");
+  explain_bus_errors("clockpaged", options.directory + ": a view, or the region,", kExitBusError);
+  const pid_t parent = getppid();
   boost::asio::io_context context(1);
   boost::asio::signal_set signals(context, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code&, int) { context.stop(); });
@@ -129,15 +133,20 @@ int serve(const Options& options) {
   if (!options.parent_view.empty())
     outermost = std::make_shared<OutermostView>(options.parent_view, directory);
   ViewRegistry views(options.directory, directory, tell, sources_below(outermost, options));
-  const ControlServer server(context,
-                             std::filesystem::path(options.directory) / CLOCKPAGE_CONTROL_SOCKET,
-                             {geteuid(), options.control_group},
-                             [&](std::string_view line) { return answer_request(views, line); });
+  std::optional<ControlServer> server;
+  if (options.control)
+    server.emplace(context, std::filesystem::path(options.directory) / CLOCKPAGE_CONTROL_SOCKET,
+                   ControlAccess{geteuid(), options.control_group},
+                   [&](std::string_view line) { return answer_request(views, line); });
   boost::asio::steady_timer timer(context);
   poll_views(timer, views);
   boost::asio::steady_timer watch(context);
   if (outermost) watch_outermost(watch, *outermost, views);
   context.run();
+  // Whoever ends us in good order is there until we have ended. Else nobody follows views after us,
+  // and the writer publishes on.
+  if (getppid() != parent)
+    views.withdraw_followed("what kept the view server is gone: nobody follows it any more");
   return kExitOk;
 }
 
@@ -219,8 +228,9 @@ class Supervisor {
     int status = 0;
     if (pid_ == 0 || waitpid(pid_, &status, WNOHANG) != pid_) return;
     const pid_t pid = std::exchange(pid_, 0);
-    // One that was killed did come up.
-    if (WIFSIGNALED(status)) delay_ = kShortestDelay;
+    // One that was killed did come up. And whoever can truncate a view is not to keep all others
+    // waiting, however often.
+    if (WIFSIGNALED(status) || WEXITSTATUS(status) == kExitBusError) delay_ = kShortestDelay;
     plan_next();
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(*start_at_ - Clock::now());
     say(options_, "the view server (pid {}) {} {}; another follows in {} ms", pid,
@@ -247,6 +257,15 @@ class Supervisor {
   std::optional<Clock::time_point> start_at_;  // when the next one is due
   std::chrono::seconds delay_ = kShortestDelay;
 };
+
+// Whether there are views that are not numbers alone. What cannot be looked at may be one.
+bool follows_views(const std::string& directory) {
+  std::error_code error;
+  const std::filesystem::directory_iterator records(
+      std::filesystem::path(directory) / "view-sources", error);
+  if (error) return error != std::errc::no_such_file_or_directory;
+  return records != std::filesystem::directory_iterator();
+}
 
 // The region's memory for reading alone, and nothing else of the publisher's: not its lock.
 void keep_few_descriptors(const Options& options) {
@@ -277,7 +296,7 @@ void wait_for_end_of(int pipe) {
 }  // namespace
 
 ViewServer::ViewServer(const Options& options) : options_(options) {
-  if (!options.control) return;
+  if (!options.control && !follows_views(options.directory)) return;
   const pid_t self = getpid();
   std::fflush(nullptr);  // or the child would print it too
   std::array<int, 2> inherited{-1, -1};
@@ -316,7 +335,9 @@ ViewServer::~ViewServer() {
 void ViewServer::look() noexcept {
   if (pid_ == 0 || waitpid(pid_, nullptr, WNOHANG) != pid_) return;
   pid_ = 0;
-  print_line("what kept the view server is gone: no views can be made until clockpaged restarts");
+  print_line(
+      "what kept the view server is gone: views are neither made nor followed until clockpaged "
+      "restarts");
 }
 
 }  // namespace clockpage::producer

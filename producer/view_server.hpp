@@ -16,7 +16,8 @@ namespace clockpage::producer {
 class ViewServer {
  public:
   // Forks; to be called by a process with one thread before it becomes real-time, with no writable
-  // mapping that is to be inherited. options.control decides whether there is one at all. Says so
+  // mapping that is to be inherited. Without options.control it serves no socket, and is there only
+  // if there are views to follow. Says so
   // where none can be started: that is no reason not to publish.
   explicit ViewServer(const Options& options);
   // Ends it, and waits until it has.

@@ -330,6 +330,39 @@ class ViewControlTest(unittest.TestCase):
             self.assertEqual(len(said), 3, said)
             self.assertIn("was ended by signal 9; another follows in", said[0])
 
+    def test_whoever_truncates_a_view_keeps_the_others_waiting_for_a_second_every_time(self):
+        # The one that a server has mapped all the time: the fault is the kernel's own.
+        self.daemon("--quiet")
+        self.view("add", "l1")
+        l1, inner = self.path("l1"), os.path.join(self.dir, "inner")
+        with open(l1, "rb") as file:
+            image = file.read()
+        os.mkdir(inner)
+        os.symlink(os.path.join(self.dir, "region"), os.path.join(inner, "region"))
+        process = subprocess.Popen([DAEMON, "--dir", inner, "--pass-through", "--parent-view", l1],
+                                   stderr=subprocess.PIPE, text=True)
+        self.addCleanup(self.end, process)
+        supervisor = eventually(lambda: children_of(process.pid))[0]
+        for _ in range(4):
+            server = eventually(lambda: children_of(supervisor))[0]
+            eventually(lambda: os.path.exists(os.path.join(inner, "control")))
+            eventually(lambda: self.has_mapped(server, l1))  # pylint: disable=W0640
+            os.truncate(l1, 0)
+            eventually(lambda: server not in children_of(supervisor))  # pylint: disable=W0640
+            with open(l1, "r+b") as file:
+                file.write(image)
+        eventually(lambda: children_of(supervisor))
+        said = self.end(process).splitlines()
+        self.assertEqual(len([line for line in said if "was truncated while it was mapped" in line]), 4, said)
+        waits = [int(line.split()[-2]) for line in said if "another follows in" in line]
+        self.assertEqual(len(waits), 4, said)
+        self.assertLessEqual(max(waits), 1000)
+
+    @staticmethod
+    def has_mapped(pid, path):
+        with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
+            return any(line.rstrip().endswith(path) for line in file)
+
     def test_where_there_can_be_no_views_it_publishes_all_the_same(self):
         os.mkdir(self.control)
         process = self.daemon("--quiet", control=False)

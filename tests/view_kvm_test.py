@@ -4,12 +4,13 @@
 that looks like KVM's debugfs. A guest's program reads through the view meanwhile."""
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 import unittest
 
-from programs import tool
+from programs import DAEMON, end, start, tool
 from view_common import E_DISRUPTED, E_VIEW, Host, MONOTONIC, wait_for
 
 
@@ -123,6 +124,55 @@ class ViewKvmTest(unittest.TestCase):
         self.assertEqual(guest.read(MONOTONIC, -999)[0], 0)
         self.assertGreater(guest.marker(), added["disruption_marker"] + 1)
 
+    def test_without_debugfs_it_is_withdrawn_until_debugfs_is_back(self):
+        machine = Machine(self, self.debugfs)
+        self.host.view("add", "vm", "--vm-pid", str(machine.pid))
+        guest = self.host.guest("vm")
+        away = self.debugfs + ".away"
+        self.addCleanup(shutil.rmtree, away, ignore_errors=True)
+        os.rename(self.debugfs, away)
+        view = self.seen("state", "withdrawn")
+        self.assertIn(f"{self.debugfs}: No such file or directory: debugfs is not mounted", view["error"])
+        self.assertNotIn("gone", view["source"])
+        self.assertEqual(guest.read(MONOTONIC, -1000)[0], E_VIEW)
+        # Nor does a daemon that starts then take what it said for what is.
+        self.host.stop()
+        self.host.start()
+        time.sleep(1.5)
+        self.assertEqual(self.host.show("vm")["state"], "withdrawn")
+        os.rename(away, self.debugfs)
+        self.assertEqual(self.seen("state", "ok")["counter_offset"], -1000)
+        self.assertEqual(guest.read(MONOTONIC, -1000)[0], 0)
+
+    def test_without_a_socket_it_is_followed_all_the_same(self):
+        machine = Machine(self, self.debugfs, vcpus=1)
+        self.host.view("add", "vm", "--vm-pid", str(machine.pid))
+        guest = self.host.guest("vm")
+        marker = guest.marker()
+        self.host.stop()
+        process = start(self.host.dir, DAEMON, "--dir", self.host.dir, "--quiet", "--no-control",
+                        "--kvm-debugfs", self.debugfs)
+        self.addCleanup(end, process)
+        machine.set_offset(-2000)
+        wait_for(lambda: guest.marker() != marker, "another marker")
+        self.assertEqual(guest.read(MONOTONIC, -2000)[0], 0)
+        self.assertFalse(os.path.exists(os.path.join(self.host.dir, "control")))
+
+    def test_when_what_keeps_the_server_is_killed_nothing_stays_that_nobody_follows(self):
+        machine = Machine(self, self.debugfs)
+        self.host.view("add", "vm", "--vm-pid", str(machine.pid))
+        self.host.view("add", "by_hand")
+        followed, by_hand = self.host.guest("vm"), self.host.guest("by_hand")
+        daemon = self.host.process.pid
+        with open(f"/proc/{daemon}/task/{daemon}/children", encoding="ascii") as file:
+            supervisor = int(file.read())
+        os.kill(supervisor, signal.SIGKILL)
+        wait_for(lambda: followed.read(MONOTONIC, -1000)[0] == E_VIEW, "withdrawn")
+        self.assertEqual(by_hand.read(MONOTONIC)[0], 0)
+        self.host.stop()
+        self.host.start()
+        self.assertEqual(self.seen("state", "ok")["counter_offset"], -1000)
+
     def test_a_nested_guest_is_refused_at_first_and_changes_nothing_later(self):
         machine = Machine(self, self.debugfs)
         machine.write(1, "guest_mode", 1)
@@ -139,6 +189,7 @@ class ViewKvmTest(unittest.TestCase):
         self.assertEqual((view["counter_offset"], view["number"], view["state"]),
                          (-1000, added["number"], "ok"))
         self.assertIn("nested guest", view["source"]["note"])
+        self.assertIn("its relation is not known at present", self.host.refused("save", "vm", "--out", "-"))
         # A restarted daemon does not know more than the view does.
         self.host.stop()
         self.host.start()
@@ -149,7 +200,7 @@ class ViewKvmTest(unittest.TestCase):
         wait_for(lambda: "nested" not in self.host.show("vm")["source"], "not nested")
         self.assertEqual(self.host.show("vm")["number"], added["number"])
 
-    def test_a_machine_that_ends_leaves_its_view_and_no_other_takes_it_over(self):
+    def test_a_machine_that_ends_withdraws_its_view_and_no_other_takes_it_over(self):
         machine = Machine(self, self.debugfs)
         added = self.host.view("add", "vm", "--vm-pid", str(machine.pid))["view"]
         os.rename(machine.path(), os.path.join(self.debugfs, "old"))
@@ -162,14 +213,16 @@ class ViewKvmTest(unittest.TestCase):
         self.host.start()
         wait_for(lambda: self.host.show("vm")["source"].get("gone"), "gone after a restart")
         view = self.host.show("vm")
-        self.assertEqual((view["counter_offset"], view["number"], view["state"]),
-                         (-1000, added["number"], "ok"))
+        self.assertEqual((view["counter_ratio"], view["number"], view["state"]),
+                         (0, added["number"] + 1, "withdrawn"))
+        self.assertIn("has ended, and another one has its name", view["error"])
         # Until it is said that this one is meant now.
         view = self.host.view("set", "vm", "--vm-pid", str(machine.pid))["view"]
         self.assertEqual((view["counter_offset"], view["source"].get("gone")), (-5, None))
         machine.end()
         wait_for(lambda: self.host.show("vm")["source"].get("gone"), "gone with its process")
-        self.assertIn("process has ended", self.host.show("vm")["source"]["note"])
+        view = self.seen("state", "withdrawn")
+        self.assertIn("process has ended", view["source"]["note"])
 
     def test_it_is_followed_after_a_restart_and_a_change_of_something_else(self):
         machine = Machine(self, self.debugfs)

@@ -51,8 +51,8 @@ struct RegionState {
 std::optional<RegionState> look_at(int memory) {
   clockpage_open_options options{};
   options.size = sizeof options;
-  options.flags =
-      CLOCKPAGE_OPEN_GUEST | CLOCKPAGE_OPEN_SEALED;  // of which boot is the writer's business
+  // Of which boot is the writer's business, and $CLOCKPAGE_VIEW is none of ours.
+  options.flags = CLOCKPAGE_OPEN_GUEST | CLOCKPAGE_OPEN_SEALED | CLOCKPAGE_OPEN_HOST_CLOCKS;
   clockpage_region* region = nullptr;
   if (clockpage_open_fd(memory, &options, &region, nullptr) != 0) return std::nullopt;
   const clockpage_data_page& page = *clockpage_reader_of(region)->page;

@@ -57,7 +57,8 @@ using OpenRegion = std::unique_ptr<clockpage_region, RegionCloser>;
 OpenRegion open_region(const Options& options) {
   clockpage_open_options how{};
   how.size = sizeof how;
-  how.flags = CLOCKPAGE_OPEN_GUEST;  // of which boot it is was the writer's business
+  // Of which boot it is was the writer's business, and $CLOCKPAGE_VIEW is none of ours.
+  how.flags = CLOCKPAGE_OPEN_GUEST | CLOCKPAGE_OPEN_HOST_CLOCKS;
   clockpage_open_error error{};
   clockpage_region* region = nullptr;
   if (options.region_fd) {

@@ -290,6 +290,21 @@ class EnvironmentTest(TimensTest):
                 self.assertEqual(on_host.returncode, 0 if name == "plain" else 1, on_host.stderr)
 
 
+class DaemonsEnvironmentTest(unittest.TestCase):
+    def test_a_daemon_that_inherits_a_view_serves_views_all_the_same(self):
+        for options in ((), ("--sealed",)):
+            with tempfile.TemporaryDirectory(prefix="clockpage-timens.") as directory:
+                daemon = subprocess.Popen([DAEMON, "--dir", directory, "--quiet", "--realtime-priority", "none", *options],
+                                          env=environment(CLOCKPAGE_VIEW="/etc/passwd"))
+                try:
+                    deadline = time.monotonic() + 20
+                    while (answer := tool("view", "add", "x", "--dir", directory))[0] != 0:
+                        self.assertLess(time.monotonic(), deadline, answer[2])
+                        time.sleep(0.05)
+                finally:
+                    end(daemon)
+
+
 class GuestTest(TimensTest):
     """A machine with another boot id than the region's: here, of a mount namespace's making. Its daemon is
     the one of a guest, whose view of this machine is "machine"."""

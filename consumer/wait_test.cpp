@@ -129,7 +129,7 @@ TEST_F(WaitTest, IsNotLongerThanItMustBe) {
     ASSERT_EQ(clockpage_wait_until_past(&reader_, &t, CLOCKPAGE_NO_LIMIT), CLOCKPAGE_OK);
     least = std::min(least, Now().earliest_ns - t.latest_ns);
   }
-  EXPECT_LT(least, 5000);  // once in twenty the CPU was there; wait_benchmark has the distribution
+  EXPECT_LT(least, 5000);  // once in twenty the CPU was there
 }
 
 TEST_F(WaitTest, SleepsWhileItIsFar) {

@@ -21,7 +21,7 @@ Json carry_out(ViewRegistry& views, const ViewRequest& request) {
     answer["view"] = views.add(request.name, request.view, request.file);
   if (request.command == "view.set")
     answer["view"] = views.set(request.name, request.view, request.file);
-  if (request.command == "view.remove") views.remove(request.name);
+  if (request.command == "view.remove") views.remove(request.name, request.keep);
   if (request.command == "view.show") answer["view"] = views.show(request.name);
   if (request.command == "view.save") answer["saved"] = views.save(request.name);
   if (request.command == "view.restore")

@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace clockpage::producer {
 
@@ -102,6 +103,48 @@ void change_file(const fs::path& path, const FileFields& file, mode_t mode) {
       fchown(opened.get(), file.uid.value_or(-1), file.gid.value_or(-1)) != 0)
     fail_errno(path, "cannot be given its owner", errno);
   if (fchmod(opened.get(), mode) != 0) fail_errno(path, "cannot be given its mode", errno);
+}
+
+FileChange::FileChange(fs::path path, const FileFields& file, mode_t mode, const ViewSnapshot& now)
+    : path_(std::move(path)),
+      before_{now.mode, now.uid, now.gid},
+      undo_(file.mode || file.uid || file.gid) {
+  if (!undo_) return;
+  try {
+    change_file(path_, file, mode);
+  } catch (const RegionError&) {
+    undo();
+    throw;
+  }
+}
+
+FileChange::~FileChange() {
+  if (undo_) undo();
+}
+
+void FileChange::undo() const noexcept {
+  try {
+    change_file(path_, before_, *before_.mode);
+  } catch (const RegionError&) {
+    // What went wrong before this is what is said.
+  }
+}
+
+bool can_be_written(const fs::path& path) { return File(path, O_RDWR).get() >= 0; }
+
+void check_own_directory(const fs::path& path) {
+  struct stat status {};
+  if (lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return;
+    fail_errno(path, "cannot be examined", errno);
+  }
+  if (S_ISLNK(status.st_mode)) fail(path, "is a symbolic link: it is not followed");
+  if (!S_ISDIR(status.st_mode)) fail(path, "not a directory");
+  if (status.st_uid != 0 && status.st_uid != geteuid())
+    fail(path, fmt::format("belongs to uid {}, not to uid {} or root", status.st_uid, geteuid()));
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    fail(path,
+         fmt::format("mode is {:04o}: others could make views there", status.st_mode & 07777));
 }
 
 void write_json_file(const fs::path& path, const nlohmann::json& json) {

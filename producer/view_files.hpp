@@ -21,6 +21,32 @@ mode_t settled_mode(const FileFields& file, const ViewSnapshot* now, bool follow
 // Throws RegionError.
 void change_file(const std::filesystem::path& path, const FileFields& file, mode_t mode);
 
+// The same, and back to what it was (`now`) when this ends, unless it is to be kept.
+class FileChange {
+ public:
+  FileChange(std::filesystem::path path, const FileFields& file, mode_t mode,
+             const ViewSnapshot& now);
+  ~FileChange();
+  FileChange(const FileChange&) = delete;
+  FileChange& operator=(const FileChange&) = delete;
+  void keep() noexcept { undo_ = false; }
+
+ private:
+  void undo() const noexcept;
+  std::filesystem::path path_;
+  FileFields before_;
+  bool undo_;
+};
+
+// Whether there is a file that we could write, whatever is in it.
+bool can_be_written(const std::filesystem::path& path);
+
+// Nothing, or a directory in which nobody makes files but root and ourselves. Throws RegionError.
+void check_own_directory(const std::filesystem::path& path);
+
+// What of a state is not as by default, and its format.
+ViewFields fields_of_state(const ViewState& state);
+
 // Makes the directory if need be; written under a temporary name, then given its own. Throws
 // RegionError.
 void write_json_file(const std::filesystem::path& path, const nlohmann::json& json);

@@ -105,7 +105,8 @@ class ViewFile {
                        const clockpage_directory_page& region);
   // Of whichever region.
   static ViewFile open_any(const std::filesystem::path& directory, std::string_view name);
-  // Takes its name away; who has it mapped keeps the last view. Throws RegionError.
+  // Takes its name away alone: who has it mapped keeps the last slot, so withdraw it first. Throws
+  // RegionError.
   static void remove(const std::filesystem::path& directory, std::string_view name);
 
   [[nodiscard]] clockpage_view_page& page() const noexcept {

@@ -22,6 +22,15 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
+bool is_view_name(const std::string& name) {
+  try {
+    check_view_name(name);
+    return true;
+  } catch (const RegionError&) {
+    return false;
+  }
+}
+
 // Nothing where there is no such directory: it is made when it is needed.
 std::vector<std::string> entries_of(const fs::path& path) {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
@@ -34,13 +43,18 @@ std::vector<std::string> entries_of(const fs::path& path) {
   return found;
 }
 
-bool is_view_name(const std::string& name) {
-  try {
-    check_view_name(name);
-    return true;
-  } catch (const RegionError&) {
-    return false;
-  }
+// What ViewFile::create and write_json_file leave where they are killed: ".NAME.PID" and
+// ".NAME.json.new".
+bool is_temporary_view(const std::string& file) {
+  const std::size_t dot = file.rfind('.');
+  return file.starts_with('.') && dot != 0 && dot + 1 < file.size() &&
+         file.find_first_not_of("0123456789", dot + 1) == std::string::npos &&
+         is_view_name(file.substr(1, dot - 1));
+}
+bool is_temporary_record(const std::string& file) {
+  constexpr std::string_view ending = ".json.new";
+  return file.starts_with('.') && file.ends_with(ending) &&
+         is_view_name(file.substr(1, file.size() - ending.size() - 1));
 }
 
 Id random_id() {
@@ -57,7 +71,18 @@ void overlay(std::optional<T>& to, const std::optional<T>& change) {
   if (change) to = change;
 }
 
+// Of the numbers in parts of which the rest would be taken from a relation that nobody knows.
+void refuse_parts_of_nothing(const ViewFields& change, const ViewState& now) {
+  const bool any = change.counter_offset || change.counter_ratio || change.counter_frac_bits;
+  const bool all = change.counter_offset && change.counter_ratio && change.counter_frac_bits;
+  if (any && !all && now.counter_ratio == 0)
+    throw RegionError(
+        "the view is withdrawn, so there is no relation to change in part: counter_offset, "
+        "counter_ratio and counter_frac_bits are needed together");
+}
+
 ViewFields merged(ViewFields base, const ViewFields& change, const ViewState& now) {
+  refuse_parts_of_nothing(change, now);
   // The format that was chosen for another ratio is nobody's wish.
   if (change.counter_ratio || change.counter_frac_bits || change.vm_pid || change.parent)
     base.format.reset();
@@ -91,8 +116,10 @@ ViewFields merged(ViewFields base, const ViewFields& change, const ViewState& no
   return base;
 }
 
+}  // namespace
+
 // What is as by default is not said: it does not contradict a source.
-ViewFields fields_of(const ViewState& state) {
+ViewFields fields_of_state(const ViewState& state) {
   const ViewState none;
   ViewFields fields;
   const auto put = [](auto& field, const auto& value, const auto& by_default) {
@@ -109,12 +136,34 @@ ViewFields fields_of(const ViewState& state) {
   return fields;
 }
 
+namespace {
+
 std::uint8_t chosen_format(FormatChoice choice, const ViewState& state, const ViewLimits& limits) {
   if (choice == FormatChoice::unscaled) return CLOCKPAGE_FORMAT_UNSCALED;
   if (choice == FormatChoice::scaled) return CLOCKPAGE_FORMAT_SCALED;
   const bool is_scaled_pages = state.counter_ratio == limits.scaled_ratio &&
                                state.counter_frac_bits == limits.scaled_frac_bits;
   return is_scaled_pages ? CLOCKPAGE_FORMAT_SCALED : CLOCKPAGE_FORMAT_UNSCALED;
+}
+
+// No reader reads through that. Clock offsets and all else stay.
+ViewState withdrawn_of(ViewState state) {
+  state.counter_offset = 0;
+  state.counter_ratio = 0;
+  state.counter_frac_bits = 0;
+  state.format = CLOCKPAGE_FORMAT_UNSCALED;
+  return state;
+}
+
+bool has_no_relation(const ViewState& own) {
+  const ViewState none;
+  return own.counter_offset == none.counter_offset && own.counter_ratio == none.counter_ratio &&
+         own.counter_frac_bits == none.counter_frac_bits;
+}
+
+bool is_there(const fs::path& path) {
+  struct stat status {};
+  return lstat(path.c_str(), &status) == 0;
 }
 
 constexpr int kRecordVersion = 1;
@@ -324,8 +373,23 @@ void ViewRegistry::make_file(const std::string& name, Sourced view, const ViewSt
 }
 
 void ViewRegistry::forget_sources(const std::string& name) {
-  unlink(record_path(name).c_str());
+  // What stays says what the page says, or is of another view: it does no harm.
+  if (unlink(record_path(name).c_str()) != 0 && errno != ENOENT && errno != ENOTDIR)
+    say_(
+        fmt::format("{}: cannot be removed: {}", record_path(name).string(), std::strerror(errno)));
   sourced_.erase(name);
+  unreadable_.erase(name);
+}
+
+// Before the page changes: a record of what the view was made from before would bring that back
+// after a crash. So one that becomes numbers alone has a record of these until its page says them.
+bool ViewRegistry::record_change(const std::string& name, Sourced view) {
+  if (view.sources.empty() && !sourced_.contains(name) && !is_there(record_path(name)))
+    return false;
+  write_record(name, view);
+  sourced_.insert_or_assign(name, std::move(view));
+  unreadable_.erase(name);
+  return true;
 }
 
 Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const FileFields& file) {
@@ -336,11 +400,11 @@ Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const 
       before != sourced_.end() && parent_source_of(before->second.sources) != nullptr;
   const ViewState own =
       nested ? own_state(before->second.fields, before->second.sources) : now.state;
-  Sourced view{
-      now.view_id,
-      merged(before != sourced_.end() ? before->second.fields : fields_of(now.state), fields, own),
-      {},
-      {}};
+  Sourced view{now.view_id,
+               merged(before != sourced_.end() ? before->second.fields : fields_of_state(now.state),
+                      fields, own),
+               {},
+               {}};
   refuse_ring(name, view.fields);
   // The same machine, not the one that has its number by now.
   const bool same_machine = before != sourced_.end() && !fields.vm_pid && !fields.vm_fd;
@@ -352,24 +416,13 @@ Json ViewRegistry::set(const std::string& name, const ViewFields& fields, const 
   const ViewState state = compose(view.fields, view.sources);
   const mode_t mode = settled_mode(file, &now, !view.sources.empty());
   const ViewFile page = ViewFile::open(directory_, name, region_);
-  const bool changes_file = file.mode || file.uid || file.gid;
-  if (changes_file) change_file(directory_ / "views" / name, file, mode);
+  FileChange changed_file(directory_ / "views" / name, file, mode, now);
   const bool sourced = !view.sources.empty();
-  if (sourced) {
-    try {
-      write_record(name, view);
-    } catch (const RegionError&) {
-      if (changes_file)
-        change_file(directory_ / "views" / name, {now.mode, now.uid, now.gid}, now.mode);
-      throw;
-    }
-    sourced_.insert_or_assign(name, std::move(view));
-  }
-  const auto kept = sourced_.find(name);
-  if (sourced && kept != sourced_.end())
-    change(name, kept->second, page, state);
+  if (record_change(name, std::move(view)))
+    change(name, sourced_.at(name), page, state);
   else
     page.writer().set(state);
+  changed_file.keep();
   if (!sourced) forget_sources(name);
   refresh_children_of(name);
   return describe(name);
@@ -403,12 +456,58 @@ void ViewRegistry::change(const std::string& name, Sourced& view, const ViewFile
     page.writer().set(state);
 }
 
-void ViewRegistry::remove(const std::string& name) {
+// Who has it mapped would read on, and nobody follow what the relation of the counters becomes.
+// An ancestor's change stops the readers of a nested view by itself.
+void ViewRegistry::refuse_to_keep(const std::string& name) const {
+  ViewSnapshot now;
+  try {
+    now = current(name);
+  } catch (const RegionError&) {
+    return;  // nobody reads through that
+  }
+  const auto found = sourced_.find(name);
+  if (now.withdrawn()) return;
+  const bool follows = found != sourced_.end() && found->second.fields.vm_pid.has_value();
+  if (!follows && has_no_relation(found == sourced_.end()
+                                      ? now.state
+                                      : own_state(found->second.fields, found->second.sources)))
+    return;
+  throw RegionError(
+      fmt::format("keep: view {} says more than offsets of clocks: who has it mapped would go on "
+                  "with a relation of the counters that nobody follows",
+                  name));
+}
+
+// As the last state of a view that is to go. Nothing: what has its name is no view.
+std::optional<ViewFile> ViewRegistry::open_to_remove(const std::string& name) const {
+  const fs::path path = directory_ / "views" / name;
+  struct stat status {};
+  if (lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  try {
+    return ViewFile::open_any(directory_, name);
+  } catch (const RegionError&) {
+    if (!can_be_written(path)) throw;
+    return std::nullopt;
+  }
+}
+
+void ViewRegistry::remove(const std::string& name, bool keep) {
+  check_view_name(name);
   for (const auto& [child, view] : sourced_)
     if (view.fields.parent == name)
       throw RegionError(fmt::format("{}: view {} was composed from it: remove that first",
                                     (directory_ / "views" / name).string(), child));
-  ViewFile::remove(directory_, name);
+  if (keep) refuse_to_keep(name);
+  const std::optional<ViewFile> page = keep ? std::nullopt : open_to_remove(name);
+  const ViewState before = page ? page->writer().state() : ViewState{};
+  // First: what has lost its name nobody could withdraw any more.
+  if (page) page->writer().set(withdrawn_of(before));
+  try {
+    ViewFile::remove(directory_, name);
+  } catch (const RegionError&) {
+    if (page) page->writer().set(before);
+    throw;
+  }
   count_ -= count_ != 0 ? 1 : 0;
   forget_sources(name);
   refresh_children_of(name);
@@ -428,12 +527,12 @@ void ViewRegistry::write_record(const std::string& name, const Sourced& view) co
 }
 
 void ViewRegistry::clean_up() {
-  const auto is_temporary = [](const std::string& name) {
-    return name.size() > 1 && name[0] == '.' && name != "..";
-  };
-  for (const char* part : {"views", "view-sources"})
-    for (const std::string& name : entries_of(directory_ / part))
-      if (is_temporary(name)) unlink((directory_ / part / name).c_str());
+  // We may be root: what others could put there is neither followed nor deleted.
+  for (const char* part : {"views", "view-sources"}) check_own_directory(directory_ / part);
+  for (const std::string& name : entries_of(directory_ / "views"))
+    if (is_temporary_view(name)) unlink((directory_ / "views" / name).c_str());
+  for (const std::string& name : entries_of(directory_ / "view-sources"))
+    if (is_temporary_record(name)) unlink((directory_ / "view-sources" / name).c_str());
 }
 
 void ViewRegistry::load_records() {
@@ -446,7 +545,7 @@ void ViewRegistry::load_records() {
       load_record(name);
     } catch (const std::exception& e) {
       // Nobody knows any more what it is made from, so nobody would notice when it gets wrong.
-      withdraw(name, e.what());
+      if (!withdraw(name, e.what(), true)) unreadable_[name] = e.what();
     }
   }
 }
@@ -475,18 +574,15 @@ void ViewRegistry::load_record(const std::string& name) {
   sourced_.insert_or_assign(name, Sourced{now.view_id, std::move(fields), std::move(sources), {}});
 }
 
-void ViewRegistry::withdraw(const std::string& name, const std::string& reason) {
+bool ViewRegistry::withdraw(const std::string& name, const std::string& reason, bool complain) {
   const std::string line = fmt::format("view {} is withdrawn: {}", name, reason);
   try {
     const ViewFile page = ViewFile::open(directory_, name, region_);
-    ViewState none = page.writer().state();
-    none.counter_offset = 0;
-    none.counter_ratio = 0;
-    none.counter_frac_bits = 0;
-    none.format = CLOCKPAGE_FORMAT_UNSCALED;
-    if (page.writer().set(none)) say_(line);
+    if (page.writer().set(withdrawn_of(page.writer().state()))) say_(line);
+    return true;
   } catch (const RegionError& e) {
-    say_(fmt::format("{}, but cannot be: {}", line, e.what()));
+    if (complain) say_(fmt::format("{}, but cannot be: {}", line, e.what()));
+    return false;
   }
 }
 
@@ -515,9 +611,11 @@ void ViewRegistry::refresh(const std::string& name, Sourced& view) {
     view.trouble.clear();
     say_doubt(name, view);
   } catch (const RegionError& e) {
-    if (view.trouble == e.what()) return;
+    // Also where the trouble is known: it may be that the view could not be withdrawn before. Said
+    // once.
+    const bool is_new = view.trouble != e.what();
     view.trouble = e.what();
-    withdraw(name, view.trouble);
+    withdraw(name, view.trouble, is_new);
   }
 }
 
@@ -552,12 +650,14 @@ void ViewRegistry::refresh_children_of(const std::string& name) {
 }
 
 void ViewRegistry::withdraw_followed(const std::string& reason) {
-  for (const auto& [name, view] : sourced_) withdraw(name, reason);
+  for (const auto& [name, view] : sourced_) withdraw(name, reason, true);
 }
 
 void ViewRegistry::poll() {
   std::set<std::string> done;
   for (const auto& [name, view] : sourced_) refresh_after_parents(name, done);
+  std::erase_if(unreadable_,
+                [this](const auto& view) { return withdraw(view.first, view.second, false); });
 }
 
 }  // namespace clockpage::producer

@@ -58,7 +58,9 @@ class ViewRegistry {
   nlohmann::json add(const std::string& name, const ViewFields& fields, const FileFields& file);
   // Changes only what is given.
   nlohmann::json set(const std::string& name, const ViewFields& fields, const FileFields& file);
-  void remove(const std::string& name);
+  // Withdraws it first, so that who has it mapped reads no more through what nobody follows.
+  // `keep`: takes its name away alone; refused where the view says more than offsets of clocks.
+  void remove(const std::string& name, bool keep = false);
   // The view for its guest on another host: the guest is paused. Spec section 9.4.
   [[nodiscard]] nlohmann::json save(const std::string& name) const;
   // Makes it, or changes the one of that name, in one step: {"view":..., "restored":...}.
@@ -109,6 +111,9 @@ class ViewRegistry {
   void load_record(const std::string& name);
   void write_record(const std::string& name, const Sourced& view) const;
   void forget_sources(const std::string& name);
+  bool record_change(const std::string& name, Sourced view);
+  void refuse_to_keep(const std::string& name) const;
+  [[nodiscard]] std::optional<ViewFile> open_to_remove(const std::string& name) const;
   void restore_into(const std::string& name, Sourced view, const ViewState& state,
                     const SavedView& saved, const FileFields& file);
   void make_file(const std::string& name, Sourced view, const ViewState& state,
@@ -117,14 +122,16 @@ class ViewRegistry {
   void say_doubt(const std::string& name, Sourced& view) const;
   void refresh_after_parents(const std::string& name, std::set<std::string>& done);
   void refresh_children_of(const std::string& name);
-  void withdraw(const std::string& name, const std::string& reason);
+  // Whether it is withdrawn now. `complain`: says it where it cannot be.
+  bool withdraw(const std::string& name, const std::string& reason, bool complain);
 
   std::filesystem::path directory_;
   const clockpage_directory_page& region_;
   Say say_;
   MakeViewSources make_sources_;
-  std::size_t count_ = 0;                   // of views, at most
-  std::map<std::string, Sourced> sourced_;  // those that are not numbers alone
+  std::size_t count_ = 0;                          // of views, at most
+  std::map<std::string, Sourced> sourced_;         // those that are not numbers alone
+  std::map<std::string, std::string> unreadable_;  // records, why; the view is still to withdraw
 };
 
 }  // namespace clockpage::producer

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,7 @@ struct FakeVm {
   bool known = true;
   ViewSource::Doubt doubt{};
   int asked = 0;
+  std::function<void()> meanwhile = [] {};  // what happens while it is read
 };
 
 class FakeSource final : public ViewSource {
@@ -43,6 +45,7 @@ class FakeSource final : public ViewSource {
   explicit FakeSource(FakeVm& vm) : vm_(vm) {}
   void apply(ViewState& state, const ViewRegistry&) override {
     vm_.asked++;
+    vm_.meanwhile();
     if (!vm_.known) throw RegionError("the VM is gone");
     state.counter_offset = vm_.offset;
   }
@@ -387,6 +390,159 @@ TEST_F(ViewRegistryTest, WithdrawsAViewWhoseRecordCannotBeRead) {
     EXPECT_NE(said_[0].find("view vm is withdrawn: "), std::string::npos);
     EXPECT_EQ(said_[0].find('\n'), std::string::npos);
   }
+}
+
+TEST_F(ViewRegistryTest, TriesAgainToWithdrawWhatCouldNotBeWithdrawn) {
+  ViewRegistry views = make();
+  views.add("vm", of_vm(), {});
+  const fs::path away = directory_.path() / "away";
+  vm_.known = false;
+  vm_.meanwhile = [&] { fs::rename(file("vm"), away); };
+  views.poll();
+  fs::rename(away, file("vm"));
+  vm_.meanwhile = [] {};
+  EXPECT_EQ(views.show("vm")["state"], "ok");
+  ASSERT_EQ(said_.size(), 1u);
+  EXPECT_NE(said_[0].find("but cannot be"), std::string::npos);
+  views.poll();
+  views.poll();
+  EXPECT_EQ(views.show("vm")["state"], "withdrawn");
+  ASSERT_EQ(said_.size(), 2u);
+  EXPECT_EQ(said_[1], "view vm is withdrawn: the VM is gone");
+}
+
+TEST_F(ViewRegistryTest, ARemovedViewIsWithdrawnFromWhoHasItMapped) {
+  ViewRegistry views = make();
+  views.add("given", monotonic(5), {});
+  views.add("vm", of_vm(), {});
+  for (const char* name : {"given", "vm"}) {
+    const ViewFile mapped = ViewFile::open(directory_.path(), name, region());
+    const std::uint64_t marker = mapped.writer().disruption_marker();
+    views.remove(name);
+    EXPECT_EQ(mapped.writer().state().counter_ratio, 0u) << name;
+    EXPECT_EQ(mapped.writer().disruption_marker(), marker + 1);
+  }
+  EXPECT_TRUE(files().empty());
+  EXPECT_TRUE(files("view-sources").empty());
+}
+
+TEST_F(ViewRegistryTest, KeepsARemovedViewReadableWhereItIsOffsetsOfClocksAlone) {
+  ViewRegistry views = make();
+  views.add("offsets", monotonic(5), {});
+  views.add("vm", of_vm(), {});
+  ViewFields moved;
+  moved.counter_offset = 5;
+  views.add("moved", moved, {});
+  const ViewFile mapped = ViewFile::open(directory_.path(), "offsets", region());
+  const ViewState before = mapped.writer().state();
+  views.remove("offsets", true);
+  EXPECT_EQ(mapped.writer().state(), before);
+  for (const char* name : {"vm", "moved"}) {
+    const Json as_it_was = views.show(name);
+    EXPECT_NE(refusal([&] { views.remove(name, true); }).find("keep: view "), std::string::npos);
+    EXPECT_EQ(views.show(name), as_it_was);
+  }
+  vm_.known = false;
+  views.poll();
+  views.remove("vm", true);  // nobody reads through it
+  EXPECT_EQ(files(), std::vector<std::string>{"moved"});
+}
+
+TEST_F(ViewRegistryTest, NumbersInPartAreRefusedWhileThereIsNoRelation) {
+  ViewRegistry views = make();
+  views.add("vm", of_vm(), {});
+  vm_.known = false;
+  views.poll();
+  const Json withdrawn = views.show("vm");
+  ViewFields part;
+  part.counter_offset = 7;
+  EXPECT_NE(refusal([&] { views.set("vm", part, {}); }).find("are needed together"),
+            std::string::npos);
+  part.counter_ratio = 1;
+  EXPECT_NE(refusal([&] { views.set("vm", part, {}); }).find("are needed together"),
+            std::string::npos);
+  EXPECT_EQ(views.show("vm"), withdrawn);
+  part.counter_frac_bits = 0;
+  const Json set = views.set("vm", part, {});
+  EXPECT_EQ(set["state"], "ok");
+  EXPECT_EQ(set["counter_offset"], 7);
+  EXPECT_EQ(set["source"]["kind"], "given");
+}
+
+TEST_F(ViewRegistryTest, NumbersByHandOutliveARestartThoughTheirRecordCannotBeRemoved) {
+  const fs::path kept = directory_.path() / "kept";
+  {
+    ViewRegistry views = make();
+    views.add("vm", of_vm(), {});
+    fs::create_hard_link(record("vm"), kept);
+    ViewFields moved;
+    moved.counter_offset = 7;
+    // What is read last is the record that comes before the page's change: it stays.
+    views.set("vm", moved, {});
+    EXPECT_FALSE(fs::exists(record("vm")));
+    fs::rename(kept, record("vm"));  // as if it could not be removed, an old one even
+    moved.counter_offset = 8;
+    moved.monotonic_offset_ns = 9;
+    views.set("vm", moved, {});
+  }
+  ViewRegistry views = make();
+  EXPECT_EQ(views.show("vm")["counter_offset"], 8);
+  EXPECT_EQ(views.show("vm")["monotonic_offset_ns"], 9);
+  EXPECT_EQ(views.show("vm")["source"]["kind"], "given");
+}
+
+// As of a crash between the two: the record says what the page is to say.
+TEST_F(ViewRegistryTest, ARecordOfNumbersAloneIsCompletedAfterARestart) {
+  Json added;
+  {
+    ViewRegistry views = make();
+    added = views.add("vm", of_vm(), {});
+  }
+  Json half = Json::parse(std::ifstream(record("vm")));
+  half["made_from"] = {{"counter_offset", 7}, {"counter_ratio", 1}, {"counter_frac_bits", 0}};
+  std::ofstream(record("vm")) << half;
+  ViewRegistry views = make();
+  EXPECT_EQ(views.show("vm")["counter_offset"], 7);
+  EXPECT_EQ(views.show("vm")["source"]["kind"], "given");
+  EXPECT_EQ(views.set("vm", monotonic(1), {})["counter_offset"], 7);
+  EXPECT_FALSE(fs::exists(record("vm")));
+}
+
+TEST_F(ViewRegistryTest, ServesNoViewsFromADirectoryThatOthersCouldHaveMade) {
+  const fs::path elsewhere = directory_.path() / "elsewhere";
+  fs::create_directory(elsewhere);
+  for (const char* part : {"views", "view-sources"}) {
+    const fs::path path = directory_.path() / part;
+    std::ofstream(elsewhere / ".a.123") << "somebody else's";
+    std::ofstream(elsewhere / ".a.json.new") << "somebody else's";
+    fs::create_directory_symlink(elsewhere, path);
+    EXPECT_EQ(refusal([&] { make(); }), path.string() + ": is a symbolic link: it is not followed");
+    EXPECT_TRUE(fs::exists(elsewhere / ".a.123"));
+    EXPECT_TRUE(fs::exists(elsewhere / ".a.json.new"));
+    fs::remove(path);
+    fs::create_directory(path);
+    ASSERT_EQ(chmod(path.c_str(), 0777), 0);
+    EXPECT_EQ(refusal([&] { make(); }),
+              path.string() + ": mode is 0777: others could make views there");
+    ASSERT_EQ(chmod(path.c_str(), 0755), 0);
+    EXPECT_EQ(refusal([&] { make(); }), "accepted");
+    if (geteuid() == 0) {
+      ASSERT_EQ(chown(path.c_str(), 12345, 0), 0);
+      EXPECT_EQ(refusal([&] { make(); }),
+                path.string() + ": belongs to uid 12345, not to uid 0 or root");
+    }
+    fs::remove(path);
+  }
+}
+
+TEST_F(ViewRegistryTest, DeletesNoHiddenFilesButItsOwn) {
+  make().add("vm", of_vm(), {});
+  for (const char* name : {".profile", ".a.", ".123", ".a b.1", ".a.json.new"})
+    std::ofstream(file(name)) << "somebody else's";
+  std::ofstream(directory_.path() / "view-sources" / ".a.123") << "somebody else's";
+  ViewRegistry views = make();
+  EXPECT_EQ(files().size(), 6u);
+  EXPECT_EQ(files("view-sources"), (std::vector<std::string>{".a.123", "vm.json"}));
 }
 
 TEST_F(ViewRegistryTest, AChangeOfAParentReachesItsChildrenAtOnce) {

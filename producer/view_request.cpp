@@ -260,6 +260,10 @@ ViewRequest parse_request(std::string_view line) {
       request.name = text(key, value);
       continue;
     }
+    if (request.command == "view.remove" && key == "keep") {
+      request.keep = truth(key, value);
+      continue;
+    }
     if (command.has_fields && (key == "realtime_offset_ns" || key == "tai_offset_ns"))
       refuse_leaping_clock(key);
     const bool known =

@@ -60,6 +60,7 @@ struct ViewRequest {
   ViewFields view;
   FileFields file;
   RestoreFields restore;  // of view.restore
+  bool keep = false;      // of view.remove: its name is taken away alone
 };
 
 // The longest request, its newline included.

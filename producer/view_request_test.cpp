@@ -76,6 +76,10 @@ TEST(ViewRequestTest, RefusesKeysThatItDoesNotKnowOrThatAreThereTwice) {
             "name: view.list has no such key");
   EXPECT_EQ(refusal_of(R"({"version":1,"command":"view.remove","name":"a","uid":1})"),
             "uid: view.remove has no such key");
+  EXPECT_EQ(refusal_of(R"({"version":1,"command":"view.show","name":"a","keep":true})"),
+            "keep: view.show has no such key");
+  EXPECT_EQ(refusal_of(R"({"version":1,"command":"view.remove","name":"a","keep":1})"),
+            "keep is 1: must be true or false");
   EXPECT_EQ(refusal_of(add(R"("uid":1,"uid":1)")), "uid: is there twice");
   EXPECT_EQ(refusal_of(add(R"("uid":{"a":1,"a":2})")), "a: is there twice");
   // Once in each of two objects is not twice.

@@ -140,13 +140,12 @@ void ViewRegistry::restore_into(const std::string& name, Sourced view, const Vie
   const ViewSnapshot now = current(name);
   const mode_t mode = settled_mode(file, &now, !view.sources.empty());
   const ViewFile page = ViewFile::open(directory_, name, region_);
-  if (file.mode || file.uid || file.gid) change_file(directory_ / "views" / name, file, mode);
+  FileChange changed_file(directory_ / "views" / name, file, mode, now);
   const bool sourced = !view.sources.empty();
-  if (sourced) {
-    write_record(name, view);
-    sourced_.insert_or_assign(name, std::move(view));
-  }
+  if (!sourced) view.fields = fields_of_state(state);  // its record, if any, is all that it is
+  record_change(name, std::move(view));
   page.writer().disrupt(state, restored_marker(saved, now.disruption_marker));
+  changed_file.keep();
   if (!sourced) forget_sources(name);
 }
 

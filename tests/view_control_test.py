@@ -36,6 +36,13 @@ def ask(directory, request):
     return json.loads(answer)
 
 
+def newest_ratio(page):
+    """counter_ratio of a view page's newest slot (0: withdrawn). Spec sections 3.6 and 3.7."""
+    index = int.from_bytes(page[0x100:0x108], "little")
+    slot = 0x200 + 0x80 * (index % 4)
+    return int.from_bytes(page[slot + 0x10:slot + 0x18], "little")
+
+
 def eventually(condition, seconds=20):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -122,7 +129,14 @@ class ViewControlTest(unittest.TestCase):
         self.assertEqual(moved, {**changed, "counter_ratio": 3 << 47, "counter_frac_bits": 48,
                                  "number": added["number"] + 2,
                                  "disruption_marker": added["disruption_marker"] + 1})
-        self.assertEqual(self.view("remove", "guest7"), {"ok": True})
+        with open(self.path("guest7"), "rb") as mapped:
+            self.assertIn("keep: view guest7 says more", self.refused("remove", "guest7", "--keep"))
+            self.assertEqual(self.view("remove", "guest7"), {"ok": True})
+            self.assertEqual(newest_ratio(mapped.read()), 0)
+        self.view("add", "container", "--monotonic", "5")
+        with open(self.path("container"), "rb") as mapped:
+            self.assertEqual(self.view("remove", "container", "--keep"), {"ok": True})
+            self.assertEqual(newest_ratio(mapped.read()), 1)
         self.assertEqual(self.view("list")["views"], [])
         self.assertFalse(os.path.exists(self.path("guest7")))
 
@@ -138,6 +152,26 @@ class ViewControlTest(unittest.TestCase):
         self.assertRegex(lines[0], r"\ANAME +STATE ")
         self.assertRegex(lines[1], r"\Aa +ok +\+86400.25 s ")
         self.assertEqual(tool("view", "remove", "a", "--dir", self.dir), (0, "", ""))
+
+    def test_a_symbolic_link_in_the_place_of_the_views_is_not_followed(self):
+        elsewhere = tempfile.mkdtemp(prefix="clockpage-view.")
+        self.addCleanup(shutil.rmtree, elsewhere, ignore_errors=True)
+        theirs = os.path.join(elsewhere, ".a.123")
+        with open(theirs, "w", encoding="ascii"):
+            pass
+        os.symlink(elsewhere, os.path.join(self.dir, "views"))
+        said = tempfile.TemporaryFile("w+")
+        self.addCleanup(said.close)
+        process = subprocess.Popen([DAEMON, "--dir", self.dir], stdout=said, stderr=said)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+
+        def line():
+            said.seek(0)
+            return [line for line in said.read().splitlines() if "symbolic link" in line]
+        self.assertIn("no views can be made: " + os.path.join(self.dir, "views"), eventually(line)[0])
+        self.assertFalse(os.path.exists(os.path.join(self.dir, "control")))
+        self.assertTrue(os.path.exists(theirs))
 
     def test_a_file_has_its_mode_and_owner_before_it_has_its_name(self):
         self.daemon()

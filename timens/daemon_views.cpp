@@ -100,7 +100,9 @@ std::vector<std::string> ancestors_of(const std::string& directory, const ViewFa
 }
 
 void remove_view(const std::string& directory, const std::string& name) {
-  ask(directory, request("view.remove", name));
+  json wish = request("view.remove", name);
+  wish["keep"] = true;  // for what the command has left running
+  ask(directory, wish);
 }
 
 }  // namespace clockpage::timens

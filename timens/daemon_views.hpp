@@ -38,7 +38,8 @@ ViewFacts add_view(const std::string& directory, const std::string& name,
 /// The paths of the views that it was composed from, nearest first.
 std::vector<std::string> ancestors_of(const std::string& directory, const ViewFacts& view);
 
-/// Throws std::runtime_error with the daemon's reason.
+/// Takes its name away; who has it mapped reads on. Throws std::runtime_error with the daemon's
+/// reason.
 void remove_view(const std::string& directory, const std::string& name);
 
 }  // namespace clockpage::timens

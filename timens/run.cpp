@@ -183,7 +183,7 @@ void add_run_command(CLI::App& app, Run& run, std::vector<std::string> rest) {
       "Signals are passed on. The view is taken away when the command has ended; what it left\n"
       "running keeps the view if it has opened it. Who kills this program by SIGKILL leaves the "
       "view\n"
-      "behind: clockpage view remove NAME.\n\n"
+      "behind: clockpage view remove NAME, with --keep where something still runs there.\n\n"
       "Exit code: the command's, or 128 + n if signal n ended it; 127 it was not found, 126 it "
       "could\n"
       "not be run; 1 no namespace or no view, 2 usage.");

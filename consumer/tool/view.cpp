@@ -273,12 +273,19 @@ void add_view_command(CLI::App& app, Run& run) {
     add_counter_options(command, options);
     add_file_options(command, options);
   }
-  for (const auto& [name, help] :
-       {std::pair{"remove", "Take a view's name away; who has it mapped keeps the last state"},
-        std::pair{"show", "Say everything about one view"}}) {
-    auto options = std::make_shared<ViewOptions>();
-    add_name(add_subcommand(*view, run, name, help, options), options);
-  }
+  auto removal = std::make_shared<ViewOptions>();
+  CLI::App& remove =
+      add_subcommand(*view, run, "remove",
+                     "Withdraw a view, so that nobody reads through it any more, and take its name "
+                     "away",
+                     removal);
+  add_name(remove, removal);
+  remove.add_flag_callback(
+      "--keep", [=] { removal->request["keep"] = true; },
+      "Take its name away alone: who has it mapped reads on. For views that are offsets of clocks "
+      "alone: nobody follows what else it says");
+  auto shown = std::make_shared<ViewOptions>();
+  add_name(add_subcommand(*view, run, "show", "Say everything about one view", shown), shown);
   add_subcommand(*view, run, "list", "Say what views there are", std::make_shared<ViewOptions>());
   add_view_migration_commands(*view, run);
 }

@@ -196,8 +196,8 @@ class PreloadViewTest : public PreloadStateTest {
     // As a writer does, word by word: readers may be at it.
     std::array<std::uint64_t, sizeof slot / 8> words;
     std::memcpy(words.data(), &slot, sizeof slot);
-    auto* to = reinterpret_cast<std::uint64_t*>(
-        &view_.page.slot[slot.number % CLOCKPAGE_VIEW_SLOT_COUNT]);
+    auto* to =
+        reinterpret_cast<std::uint64_t*>(&view_.page.slot[slot.number % CLOCKPAGE_VIEW_SLOT_COUNT]);
     for (std::size_t i = 0; i < words.size(); i++)
       __atomic_store_n(&to[i], words[i], __ATOMIC_RELAXED);
     __atomic_store_n(&view_.page.index, slot.number, __ATOMIC_RELEASE);

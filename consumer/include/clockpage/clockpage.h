@@ -125,8 +125,8 @@ struct clockpage_open_error {
  * CLOCKPAGE_E_DISRUPTED: an ancestor has changed, and the view has not been composed anew; its
  * writer does that within seconds.
  *
- * $CLOCKPAGE_VIEW may have been meant for another process: unless CLOCKPAGE_OPEN_GUEST is set, a view
- * that is not of this kernel's counter with the offsets of the caller's time namespace is
+ * $CLOCKPAGE_VIEW may have been meant for another process: unless CLOCKPAGE_OPEN_GUEST is set, a
+ * view that is not of this kernel's counter with the offsets of the caller's time namespace is
  * CLOCKPAGE_E_VIEW. options->view is the caller's word.
  *
  * In a time namespace with offsets the host's MONOTONIC, RAW and BOOTTIME are not the caller's:

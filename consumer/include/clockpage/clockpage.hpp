@@ -80,8 +80,8 @@ inline constexpr clockpage_data_page withdrawn_page = [] {
 // A mapped region and one selected data page of it. Move-only; constant once opened, so that
 // threads may share one. A view is looked at when it is opened only: it must be the page itself
 // then, and what becomes of it later (set to something else, withdrawn) is not noticed, neither by
-// the std::chrono clocks of a region. Who must follow a view reads through clockpage::view. An empty region (moved from, or one that could not be opened) can be
-// read and gives errc::revoked.
+// the std::chrono clocks of a region. Who must follow a view reads through clockpage::view. An
+// empty region (moved from, or one that could not be opened) can be read and gives errc::revoked.
 class region
 {
       public:

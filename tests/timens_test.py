@@ -29,6 +29,9 @@ CLOCKS = ("realtime", "monotonic", "raw", "boottime", "tai")
 CLONE_NEWTIME = 0x80
 UNFIT = 77
 
+# Whoever runs this in the background has it ignored, and so would what is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def why_no_namespace():
     """Why this machine makes no time namespace; None: it does."""

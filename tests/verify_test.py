@@ -111,10 +111,12 @@ class VerifyTest(unittest.TestCase):
             for key in keys:
                 total[key] += result[key]
             code, out, err = tool("check-history", history, "--json")
-            self.assertEqual(code, 0, err)
-            report = json.loads(out)
-            for key in explained:
-                explained[key] += report[key]
+            # On a fast machine the producer may be dead for as long as is recorded: that shows nothing.
+            if code == 0 or "no leased readings" not in err:
+                self.assertEqual(code, 0, err)
+                report = json.loads(out)
+                for key in explained:
+                    explained[key] += report[key]
             self.assertIsNone(producer.failure)
         late.append(self.late())
         print(f"total, with {producer.kills} kills: "
@@ -123,6 +125,7 @@ class VerifyTest(unittest.TestCase):
               + ", ".join(f"{key} {value}" for key, value in explained.items()), flush=True)
         self.assertEqual((total["backward"], total["disagreements"]), (0, 0))
         self.assertGreater(total["overdue"], 0)
+        self.assertGreater(explained["readings"], 0)
 
     def late(self):
         code, out, err = tool("status", "--dir", self.directory, "--json")
